@@ -1,0 +1,255 @@
+"""What an evaluation found: one record per episode, and the `eval_info.json` and `episodes.csv` made of them."""
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from simtoreal.evaluation import statistics
+from simtoreal.evaluation.output_files import RunFolderError, make_folder, write_text_atomic
+
+FAILURES = ("missed", "slipped", "dropped", "collided", "timed_out", "no_grasp_seen")
+SIZE_CLASSES = ("thin", "small", "medium", "large")
+EVAL_INFO_KEYS = ("overall", "per_object", "per_group", "invalid", "oracle", "timing", "seed", "config")
+THIN_M, SMALL_M, MEDIUM_M = 0.012, 0.06, 0.12
+
+Summary = dict[str, Any]
+
+
+def size_class(extents_m: ArrayLike) -> str:
+    """Size class of an object with bounding-box extents (3,): thin up to 12 mm at its thinnest, else by its longest.
+
+    small up to 6 cm, medium up to 12 cm, large above.
+
+    Raises:
+        ValueError: an extent is not positive and finite.
+    """
+    extents = np.asarray(extents_m, dtype=np.float64)
+    if extents.shape != (3,) or not np.isfinite(extents).all() or extents.min() <= 0:
+        raise ValueError(f"extents_m must be three positive lengths in metres, got {extents_m!r}")
+    if extents.min() <= THIN_M:
+        return "thin"
+    longest = extents.max()
+    return "small" if longest <= SMALL_M else "medium" if longest <= MEDIUM_M else "large"
+
+
+@dataclass(frozen=True)
+class EpisodeRecord:
+    """One episode of one arm. Arms that meet the same scene share `episode` and `scene_seed`.
+
+    Raises:
+        ValueError: the failure kind is unknown, or a success has one or a failure has none.
+    """
+
+    episode: int
+    scene_seed: str
+    object_name: str
+    group: str
+    size_class: str
+    success: bool
+    failure: str  # one of FAILURES, empty on success
+    num_attempts: int
+    duration_s: float  # simulated or real time of the episode
+    invalid_redraws: int = 0  # scenes drawn before this one and thrown away
+    fits_gripper: bool = True
+    oracle_success: bool | None = None
+    arm: str = "policy"
+    world_sample: dict[str, Any] = field(default_factory=dict)  # the randomized values of this scene
+
+    def __post_init__(self) -> None:
+        where = f"episode {self.episode} of arm {self.arm!r}"
+        if self.failure not in ("", *FAILURES):
+            raise ValueError(f"{where}: failure must be empty or one of {', '.join(FAILURES)}, got {self.failure!r}")
+        if self.success == bool(self.failure):
+            raise ValueError(f"{where}: success={self.success} does not go with failure={self.failure!r}")
+        if self.size_class not in SIZE_CLASSES:
+            raise ValueError(f"{where}: size_class must be one of {SIZE_CLASSES}, got {self.size_class!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values only, ready for JSON."""
+        plain: dict[str, Any] = to_plain(asdict(self))
+        return plain
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "EpisodeRecord":
+        """The inverse of `to_dict`; fields added by a later version are ignored.
+
+        Raises:
+            ValueError: a field is missing or invalid.
+        """
+        known = {item.name for item in fields(cls)}
+        try:
+            return cls(**{key: value for key, value in values.items() if key in known})
+        except TypeError as error:
+            raise ValueError(f"not an episode record: {error}") from error
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """The records of every arm of one evaluation, and what is needed to run it again.
+
+    Raises:
+        ValueError: the main arm has no records.
+    """
+
+    records: Mapping[str, Sequence[EpisodeRecord]]  # by arm
+    seed: int
+    config: Mapping[str, Any] = field(default_factory=dict)
+    git_revision: str = ""
+    timing: Mapping[str, float] = field(default_factory=dict)  # policy_step_p50_ms, policy_step_p99_ms, steps_per_s ..
+    problems: Sequence[Mapping[str, str]] = ()  # broken assets: path, reason
+    main_arm: str = "policy"
+
+    def __post_init__(self) -> None:
+        if not self.records.get(self.main_arm):
+            raise ValueError(f"no episodes of arm {self.main_arm!r}; there are {sorted(self.records)}")
+
+    @property
+    def main(self) -> Sequence[EpisodeRecord]:
+        return self.records[self.main_arm]
+
+    def to_eval_info(self) -> Summary:
+        """The content of `eval_info.json`: `pc_*` are percent, intervals Wilson 95 % unless they say otherwise."""
+        info: Summary = breakdown(self.main)
+        info["fits_gripper"] = summarise([record for record in self.main if record.fits_gripper])
+        info["invalid"] = self._invalid()
+        info["oracle"] = self._against("oracle")
+        info["random"] = self._against("random")
+        others = [arm for arm in self.records if arm not in (self.main_arm, "oracle", "random")]
+        info["other_arms"] = {arm: self._against(arm) for arm in others}
+        info |= {"timing": dict(self.timing), "seed": self.seed, "config": dict(self.config)}
+        info |= {"git_revision": self.git_revision, "problems": [dict(problem) for problem in self.problems]}
+        plain: Summary = to_plain(info)
+        return plain
+
+    def write(self, out_dir: Path) -> Summary:
+        """Writes `eval_info.json` and `episodes.csv`, each whole or not at all; returns the content of the former.
+
+        Raises:
+            RunFolderError: the folder cannot be written.
+        """
+        make_folder(out_dir)
+        info = self.to_eval_info()
+        write_text_atomic(out_dir / "episodes.csv", episodes_csv(self.records))
+        write_text_atomic(out_dir / "eval_info.json", json.dumps(info, indent=2, allow_nan=False) + "\n")
+        return info
+
+    def _invalid(self) -> Summary:
+        num_invalid = sum(record.invalid_redraws for record in self.main)
+        num_drawn = num_invalid + len(self.main)
+        per_arm = {arm: sum(record.invalid_redraws for record in records) for arm, records in self.records.items()}
+        return {"n_invalid": num_invalid, "n_drawn": num_drawn, "pc_invalid": 100 * num_invalid / num_drawn} | {
+            "n_invalid_per_arm": per_arm
+        }
+
+    def _against(self, arm: str) -> Summary | None:
+        """Breakdown of another arm, and the main arm against it on the scenes both met; None if it did not run."""
+        records = self.records.get(arm)
+        if not records:
+            return None
+        summary = breakdown(records)
+        pairs = pair_records(self.main, records)
+        summary["n_paired"] = len(pairs)
+        if not pairs:
+            return summary
+        ours, theirs = [a.success for a, _ in pairs], [b.success for _, b in pairs]
+        objects = [a.object_name for a, _ in pairs]
+        rng = np.random.default_rng(self.seed)
+        difference = statistics.paired_difference(ours, theirs, objects, rng=rng)
+        summary["pc_difference"] = 100 * difference.mean
+        summary["pc_difference_ci95"] = [100 * difference.low, 100 * difference.high]
+        summary["difference_p"] = difference.p
+        ratio = statistics.paired_ratio(ours, theirs, objects, rng=rng)
+        summary[f"pc_of_{arm}"] = 100 * ratio.ratio
+        summary[f"pc_of_{arm}_ci95"] = [100 * ratio.low, 100 * ratio.high]
+        return summary
+
+
+def summarise(records: Sequence[EpisodeRecord]) -> Summary:
+    """`n_episodes, n_success, pc_success, pc_success_ci95`; without episodes the percentage is None."""
+    n, num_success = len(records), sum(record.success for record in records)
+    low, high = statistics.wilson(num_success, n)
+    percent = 100 * num_success / n if n else None
+    return {"n_episodes": n, "n_success": num_success, "pc_success": percent} | {
+        "pc_success_ci95": [100 * low, 100 * high]
+    }
+
+
+def breakdown(records: Sequence[EpisodeRecord]) -> Summary:
+    """`overall`, `per_object`, `per_group`, `per_size` and the counts of `failures` of one arm."""
+    sizes = _grouped(records, "size_class")
+    kinds = Counter(record.failure for record in records if record.failure)
+    return {
+        "overall": summarise(records),
+        "per_object": {name: summarise(part) for name, part in sorted(_grouped(records, "object_name").items())},
+        "per_group": {name: summarise(part) for name, part in sorted(_grouped(records, "group").items())},
+        "per_size": {name: summarise(sizes[name]) for name in SIZE_CLASSES if name in sizes},
+        "failures": {kind: kinds[kind] for kind in FAILURES},
+    }
+
+
+def pair_records(a: Sequence[EpisodeRecord], b: Sequence[EpisodeRecord]) -> list[tuple[EpisodeRecord, EpisodeRecord]]:
+    """The episodes of two arms that met the same scene, in order of a."""
+    scenes = {(record.episode, record.scene_seed): record for record in b}
+    found = ((record, scenes.get((record.episode, record.scene_seed))) for record in a)
+    return [(ours, theirs) for ours, theirs in found if theirs is not None]
+
+
+def episodes_csv(records: Mapping[str, Iterable[EpisodeRecord]]) -> str:
+    """One line per episode and arm; `world_sample` is JSON in its cell."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, [item.name for item in fields(EpisodeRecord)], lineterminator="\n")
+    writer.writeheader()
+    for arm_records in records.values():
+        for record in sorted(arm_records, key=lambda item: item.episode):
+            row = record.to_dict()
+            row["world_sample"] = json.dumps(row["world_sample"], sort_keys=True)
+            writer.writerow(row)
+    return stream.getvalue()
+
+
+def load_eval_info(path: Path) -> Summary:
+    """Reads `eval_info.json`, given the file or the run folder.
+
+    Raises:
+        RunFolderError: it is missing, not JSON, or lacks the keys of an evaluation.
+    """
+    file = path / "eval_info.json" if path.is_dir() else path
+    try:
+        info = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunFolderError(f"cannot read {file} ({error.strerror}): give the out=DIR of an evaluation") from error
+    except ValueError as error:
+        raise RunFolderError(f"{file} is not valid JSON ({error}): run the evaluation again") from error
+    missing = [key for key in EVAL_INFO_KEYS if key not in info] if isinstance(info, dict) else list(EVAL_INFO_KEYS)
+    if missing:
+        raise RunFolderError(f"{file} is not from an evaluation: it lacks {', '.join(missing)}")
+    return dict(info)
+
+
+def to_plain(value: Any) -> Any:
+    """Turns numpy values, paths, tuples and mappings into what JSON holds; not-finite numbers become None."""
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, (np.ndarray, np.generic)):
+        return to_plain(value.tolist())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+def _grouped(records: Iterable[EpisodeRecord], attribute: str) -> dict[str, list[EpisodeRecord]]:
+    groups: dict[str, list[EpisodeRecord]] = {}
+    for record in records:
+        groups.setdefault(getattr(record, attribute), []).append(record)
+    return groups
