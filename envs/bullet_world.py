@@ -1,0 +1,291 @@
+"""PyBullet behind one typed door: the only file that imports it, so that `Any` stops here.
+
+Bodies are placed and read by the frame that PyBullet reports, the inertial one, which is the `obj` frame of an asset.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtoreal import frames
+from simtoreal.envs.assets import ObjectAsset
+from simtoreal.envs.kinematics import SerialChain
+from simtoreal.envs.robot import RobotSpec
+from simtoreal.envs.robot_geometry import link_mesh
+
+
+@contextlib.contextmanager
+def _quiet_stdout() -> Iterator[None]:
+    """PyBullet prints its build time from C on import; a tool that people pipe must not."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    with open(os.devnull, "w") as sink:
+        os.dup2(sink.fileno(), 1)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 1)
+            os.close(saved)
+
+
+with _quiet_stdout():
+    import pybullet as pb
+    from pybullet_utils.bullet_client import BulletClient
+
+FloatArray = NDArray[np.float64]
+PHYSICS_HZ = 240
+_TABLE_HALF_M = (0.6, 0.6, 0.1)
+TABLE_CENTRE_M = (0.5, 0.0)
+_FINGER_FRICTION = 1.0  # Bullet multiplies the two frictions of a contact: the object's is then the contact's
+_PAD_SPINNING_FRICTION = 0.01  # a soft pad resists turning about its normal; a point contact would not
+
+
+class LinkGeometry(NamedTuple):
+    """Collision mesh of one robot link."""
+
+    link: int  # PyBullet index, -1 is the base
+    vertices_m: FloatArray  # (V, 3) in the inertial frame of the link
+    faces: NDArray[np.int32]  # (F, 3)
+
+
+class Contact(NamedTuple):
+    body_a: int
+    body_b: int
+    link_a: int
+    normal_force_n: float
+
+
+class BulletWorld:
+    """A table and a robot in one private PyBullet client; objects come and go."""
+
+    def __init__(self, robot: RobotSpec) -> None:
+        self.robot = robot
+        self._client = BulletClient(pb.DIRECT)
+        self._joint: dict[str, int] = {}
+        self._link: dict[str, int] = {}
+        self.body = -1
+        self.table = -1
+        self.rebuild()
+        self.chain = self._read_chain()
+
+    def close(self) -> None:
+        if self._client.isConnected():
+            self._client.disconnect()
+
+    def rebuild(self, table_height_m: float = 0.0) -> None:
+        """Empties the client and loads table and robot anew: no trace of an earlier episode, sane or not, survives."""
+        client = self._client
+        client.resetSimulation()
+        client.setGravity(0.0, 0.0, -9.81)
+        client.setPhysicsEngineParameter(
+            fixedTimeStep=1.0 / PHYSICS_HZ, numSolverIterations=50, deterministicOverlappingPairs=1
+        )
+        shape = client.createCollisionShape(pb.GEOM_BOX, halfExtents=_TABLE_HALF_M)
+        self.table = client.createMultiBody(
+            0.0, shape, basePosition=(*TABLE_CENTRE_M, table_height_m - _TABLE_HALF_M[2])
+        )
+        client.changeDynamics(self.table, -1, lateralFriction=1.0)
+        self.body = self._load_robot()
+        self._joint = {
+            client.getJointInfo(self.body, i)[1].decode(): i for i in range(client.getNumJoints(self.body))
+        }
+        self._link = {
+            client.getJointInfo(self.body, i)[12].decode(): i for i in range(client.getNumJoints(self.body))
+        }
+        self._index_robot()
+
+    def _load_robot(self) -> int:
+        flags = pb.URDF_IGNORE_VISUAL_SHAPES
+        if self.robot.urdf.suffix == ".sdf":
+            body = self._client.loadSDF(str(self.robot.urdf))[0]
+            self._client.resetBasePositionAndOrientation(body, self.robot.base_position_m, (0, 0, 0, 1))
+            self._client.createConstraint(
+                body, -1, -1, -1, pb.JOINT_FIXED, (0, 0, 0), (0, 0, 0), self.robot.base_position_m
+            )
+            return int(body)
+        return int(
+            self._client.loadURDF(
+                str(self.robot.urdf), self.robot.base_position_m, useFixedBase=True, flags=flags
+            )
+        )
+
+    def _index_robot(self) -> None:
+        robot = self.robot
+        try:
+            self._arm = [self._joint[name] for name in robot.arm_joints]
+            self._fingers = [self._joint[name] for name in robot.gripper.joints]
+            self.finger_links = tuple(self._link[name] for name in robot.gripper.finger_links)
+            self.hand_links = tuple(self._link[name] for name in robot.gripper.hand_links)
+            self._tool = self._link[robot.tool_link]
+        except KeyError as error:
+            raise ValueError(
+                f"{robot.urdf} has no joint or link {error}; joints: {sorted(self._joint)}, links: {sorted(self._link)}"
+            ) from error
+        for link in self.finger_links:
+            self._client.changeDynamics(
+                self.body, link, lateralFriction=_FINGER_FRICTION, spinningFriction=_PAD_SPINNING_FRICTION
+            )
+        for joint in range(self._client.getNumJoints(self.body)):  # the default velocity motors would brake
+            self._client.setJointMotorControl2(self.body, joint, pb.VELOCITY_CONTROL, force=0.0)
+        if robot.gripper.coupled:
+            first, second = self._fingers[:2]
+            gear = self._client.createConstraint(
+                self.body, first, self.body, second, pb.JOINT_GEAR, (1, 0, 0), (0, 0, 0), (0, 0, 0)
+            )
+            self._client.changeConstraint(gear, gearRatio=-1, erp=0.2, maxForce=100)
+
+    def _read_chain(self) -> SerialChain:
+        """Screw axes at zero angles, from the link frames PyBullet computes there."""
+        client, body = self._client, self.body
+        for joint in self._arm:
+            client.resetJointState(body, joint, 0.0)
+        axes, points, lower, upper = [], [], [], []
+        for joint in self._arm:
+            info = client.getJointInfo(body, joint)
+            T = self._link_frame(joint)
+            axes.append(T[:3, :3] @ np.asarray(info[13]))
+            points.append(T[:3, 3])
+            lower.append(info[8])
+            upper.append(info[9])
+        T_zero = self._link_frame(self._tool) @ self.robot.T_link_tcp
+        return SerialChain(np.array(axes), np.array(points), T_zero, np.array(lower), np.array(upper))
+
+    def _link_frame(self, link: int) -> FloatArray:
+        state = self._client.getLinkState(self.body, link, computeForwardKinematics=True)
+        return frames.from_quat(state[4], state[5])
+
+    # --- the robot
+
+    def place_robot(self, q_rad: FloatArray, finger_joints: FloatArray) -> None:
+        """Puts the robot at joint positions, at rest, without simulating."""
+        for joint, value in zip(self._arm + self._fingers, [*q_rad, *finger_joints], strict=True):
+            self._client.resetJointState(self.body, joint, value)
+
+    def command_arm(self, q_rad: FloatArray, gain: float) -> None:
+        self._client.setJointMotorControlArray(
+            self.body,
+            self._arm,
+            pb.POSITION_CONTROL,
+            targetPositions=q_rad,
+            positionGains=[gain] * len(self._arm),
+            forces=[300.0] * len(self._arm),
+        )
+
+    def command_fingers(self, targets: FloatArray, efforts: FloatArray, speeds: FloatArray) -> None:
+        for joint, target, effort, speed in zip(self._fingers, targets, efforts, speeds, strict=True):
+            self._client.setJointMotorControl2(
+                self.body, joint, pb.POSITION_CONTROL, targetPosition=target, force=effort, maxVelocity=speed
+            )
+
+    def read_joints(self) -> tuple[FloatArray, FloatArray]:
+        """Measured arm joints (J,) and finger joints (G,)."""
+        states = self._client.getJointStates(self.body, self._arm + self._fingers)
+        values = np.array([state[0] for state in states])
+        return values[: len(self._arm)], values[len(self._arm) :]
+
+    def link_poses(self, links: Sequence[int]) -> list[FloatArray]:
+        """Inertial frames (4, 4) of robot links; -1 is the base."""
+        inner = [link for link in links if link >= 0]
+        states = self._client.getLinkStates(self.body, inner, computeForwardKinematics=True) if inner else []
+        poses = {link: frames.from_quat(state[0], state[1]) for link, state in zip(inner, states, strict=True)}
+        if -1 in links:
+            poses[-1] = self.pose(self.body)
+        return [poses[link] for link in links]
+
+    def link_geometry(self) -> list[LinkGeometry]:
+        """Convex hulls of the collision shapes of all links, for drawing the robot."""
+        geometry = []
+        for link in range(-1, self._client.getNumJoints(self.body)):
+            shapes = self._client.getCollisionShapeData(self.body, link)
+            mesh = link_mesh([(s[2], s[3], s[4].decode(), s[5], s[6]) for s in shapes])
+            if mesh is not None:
+                geometry.append(LinkGeometry(link, *mesh))
+        return geometry
+
+    # --- objects
+
+    def add_object(self, asset: ObjectAsset, T_base_obj: FloatArray, scale: float) -> int:
+        """Loads an asset at a pose.
+
+        Raises:
+            ValueError: PyBullet cannot load the file.
+        """
+        try:
+            body = self._client.loadURDF(
+                str(asset.urdf_path),
+                T_base_obj[:3, 3],
+                frames.rotation_to_quat(T_base_obj[:3, :3]),
+                globalScaling=scale,
+                flags=pb.URDF_IGNORE_VISUAL_SHAPES | pb.URDF_USE_INERTIA_FROM_FILE * (asset.group != "random"),
+            )
+        except pb.error as error:
+            raise ValueError(f"{asset.urdf_path}: PyBullet cannot load it ({error}); check the URDF and its meshes") from error
+        # loadURDF places the link frame; the asset's pose is that of the inertial frame.
+        self.set_pose(int(body), T_base_obj)
+        return int(body)
+
+    def set_object_dynamics(self, body: int, mass_kg: float, friction: float, restitution: float) -> None:
+        self._client.changeDynamics(
+            body,
+            -1,
+            mass=mass_kg,
+            lateralFriction=friction,
+            restitution=restitution,
+            rollingFriction=0.0005,
+            spinningFriction=0.002,
+        )
+
+    def set_object_damping(self, body: int, linear: float, angular: float) -> None:
+        self._client.changeDynamics(body, -1, linearDamping=linear, angularDamping=angular)
+
+    def add_static_box(self, extents_m: FloatArray, T_base_box: FloatArray) -> int:
+        shape = self._client.createCollisionShape(pb.GEOM_BOX, halfExtents=np.asarray(extents_m) / 2)
+        return int(
+            self._client.createMultiBody(
+                0.0, shape, basePosition=T_base_box[:3, 3], baseOrientation=frames.rotation_to_quat(T_base_box[:3, :3])
+            )
+        )
+
+    def remove(self, body: int) -> None:
+        self._client.removeBody(body)
+
+    def set_pose(self, body: int, T_base_obj: FloatArray) -> None:
+        self._client.resetBasePositionAndOrientation(
+            body, T_base_obj[:3, 3], frames.rotation_to_quat(T_base_obj[:3, :3])
+        )
+        self._client.resetBaseVelocity(body, (0, 0, 0), (0, 0, 0))
+
+    def pose(self, body: int) -> FloatArray:
+        """Inertial frame (4, 4) of a body; all nan where the simulation has lost it."""
+        position, quat = self._client.getBasePositionAndOrientation(body)
+        if not np.isfinite([*position, *quat]).all():
+            return np.full((4, 4), np.nan)
+        return frames.from_quat(position, quat)
+
+    def position(self, body: int) -> tuple[float, float, float]:
+        """Position (3,) only: the cheap reading for success checks."""
+        x, y, z = self._client.getBasePositionAndOrientation(body)[0]
+        return float(x), float(y), float(z)
+
+    def speed(self, body: int) -> tuple[float, float]:
+        """Linear speed in m/s and angular speed in rad/s."""
+        linear, angular = self._client.getBaseVelocity(body)
+        return float(np.linalg.norm(linear)), float(np.linalg.norm(angular))
+
+    # --- time and contact
+
+    def step(self, num_steps: int) -> None:
+        for _ in range(num_steps):
+            self._client.stepSimulation()
+
+    def robot_contacts(self, other: int) -> list[Contact]:
+        """Contacts of the robot with one other body."""
+        return [
+            Contact(int(c[1]), int(c[2]), int(c[3]), float(c[9]))
+            for c in self._client.getContactPoints(bodyA=self.body, bodyB=other)
+        ]

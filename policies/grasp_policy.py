@@ -1,0 +1,87 @@
+"""A grasping policy: something that says where to grasp, and a head that goes there."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtoreal.contracts import Action, GraspEstimate, GraspSource, Observation
+from simtoreal.head_interface import ACTION_DIM, HeadInterface, HeadScale
+
+EMPTY_WIDTH_M = 0.0012  # jaws that measure less than this hold nothing
+_CLOSED_FOR_S = 0.6  # the jaws need this long to close before their width says anything
+
+
+class Head(Protocol):
+    """Turns an estimate and proprioception into motion."""
+
+    def reset(self) -> None: ...
+    def act(
+        self, observation: Observation, estimate: GraspEstimate, interface: HeadInterface
+    ) -> NDArray[np.floating]: ...
+    def retry(self) -> None: ...
+
+
+class GraspPolicy:
+    """Perception and head, closed loop; notices a miss and says so to both."""
+
+    def __init__(self, source: GraspSource, head: Head, scale: HeadScale) -> None:
+        self.source = source
+        self.head = head
+        self.interface = HeadInterface(scale)
+        self.estimate: GraspEstimate | None = None  # the latest, for pictures
+        self.num_misses = 0
+
+    def reset(self) -> None:
+        self.source.reset()
+        self.head.reset()
+        self.interface.reset()
+        self.estimate = None
+        self.num_misses = 0
+        self._miss_reported = False
+
+    def act(self, observation: Observation) -> Action:
+        self.interface.begin(observation)
+        self._notice_miss(observation)
+        self.estimate = self.source.estimate(observation)
+        if self.estimate is None:  # nothing seen yet: stay and look, jaws open
+            hold = np.zeros(ACTION_DIM)
+            hold[4] = 1.0
+            return self.interface.action(hold, observation)
+        return self.interface.action(self.head.act(observation, self.estimate, self.interface), observation)
+
+    def sent(self, action: Action) -> None:
+        self.interface.sent(action)
+
+    def _notice_miss(self, observation: Observation) -> None:
+        if not self.interface.is_closing:
+            self._miss_reported = False
+            return
+        empty = observation.gripper_width_m < EMPTY_WIDTH_M
+        if empty and self.interface.closed_s > _CLOSED_FOR_S and not self._miss_reported:
+            self._miss_reported = True
+            self.num_misses += 1
+            self.source.missed(observation.T_base_tcp)
+            self.head.retry()
+
+
+class RandomPolicy:
+    """Moves at random inside the limits: the floor that every figure stands on."""
+
+    def __init__(self, scale: HeadScale, rng: np.random.Generator) -> None:
+        self._interface = HeadInterface(scale)
+        self._rng = rng
+        self._drift = np.zeros(ACTION_DIM)
+
+    def reset(self) -> None:
+        self._interface.reset()
+        self._drift = np.zeros(ACTION_DIM)
+
+    def act(self, observation: Observation) -> Action:
+        self._interface.begin(observation)
+        # Correlated in time, or it would tremble on the spot.
+        self._drift = 0.8 * self._drift + 0.6 * self._rng.normal(size=ACTION_DIM)
+        return self._interface.action(self._drift, observation)
+
+    def sent(self, action: Action) -> None:
+        self._interface.sent(action)

@@ -1,0 +1,128 @@
+"""The scripted servo: approach above the grasp, descend, close, lift, and try again after a miss.
+
+It is the baseline every learned head has to beat, and the hand of the privileged oracle.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtoreal import frames
+from simtoreal.contracts import GraspEstimate, Observation
+from simtoreal.head_interface import ACTION_DIM, HeadInterface
+
+FloatArray = NDArray[np.float64]
+
+
+class Phase(Enum):
+    APPROACH = "approach"
+    DESCEND = "descend"
+    CLOSE = "close"
+    LIFT = "lift"
+
+
+@dataclass(frozen=True)
+class ServoConfig:
+    clearance_m: float = 0.07  # above the grasp, before descending
+    lift_m: float = 0.18
+    tolerance_m: float = 0.006  # across, before descending
+    tolerance_rad: float = 0.08
+    depth_tolerance_m: float = 0.004
+    close_s: float = 0.45  # at least this long with the jaws told to close
+    steady_s: float = 0.2  # the measurement has not moved for this long
+    patience_s: float = 3.0  # in one phase, before going on regardless
+    integral_gain: float = 0.15  # of the standing error, per period
+    max_correction_m: float = 0.04
+
+
+class ServoHead:
+    """Moves the setpoint straight to where it should be, and corrects the standing error once the arm is still."""
+
+    def __init__(self, config: ServoConfig | None = None) -> None:
+        self.config = config or ServoConfig()
+        self.reset()
+
+    def reset(self) -> None:
+        self.phase = Phase.APPROACH
+        self._phase_s = 0.0
+        self._still_s = 0.0
+        self._correction = np.zeros(3)
+        self._previous: FloatArray | None = None
+        self._T_closed: FloatArray | None = None
+
+    def act(self, observation: Observation, estimate: GraspEstimate, interface: HeadInterface) -> FloatArray:
+        """One action vector (ACTION_DIM,) in [-1, 1]."""
+        self._notice(observation, interface)
+        self._next_phase(observation, estimate, interface)
+        goal = self._goal(observation, estimate)
+        return self._toward(goal, observation, interface)
+
+    def retry(self) -> None:
+        """Told that the jaws hold nothing: open, rise and start again."""
+        self._enter(Phase.APPROACH)
+
+    def _notice(self, observation: Observation, interface: HeadInterface) -> None:
+        period_s = 1.0 / interface.scale.control_hz
+        reading = np.array([*observation.T_base_tcp[:3, 3], observation.gripper_width_m])
+        moved = self._previous is None or float(np.abs(reading - self._previous).max()) > 0.0008
+        self._still_s = 0.0 if moved else self._still_s + period_s
+        self._phase_s += period_s
+        self._previous = reading
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self._phase_s = 0.0
+        self._still_s = 0.0
+
+    def _next_phase(self, observation: Observation, estimate: GraspEstimate, interface: HeadInterface) -> None:
+        config = self.config
+        error, yaw_error = interface.errors(observation, estimate.T_base_grasp)
+        across = math.hypot(error[0], error[1])
+        impatient = self._phase_s > config.patience_s
+        if self.phase is Phase.APPROACH:
+            aligned = across < config.tolerance_m and abs(yaw_error) < config.tolerance_rad
+            if (aligned or impatient) and error[2] > -config.clearance_m - 0.03:
+                self._enter(Phase.DESCEND)
+        elif self.phase is Phase.DESCEND:
+            if across > 4 * config.tolerance_m and not impatient:
+                self._enter(Phase.APPROACH)
+            elif abs(error[2]) < config.depth_tolerance_m or self._still_s > config.steady_s + 0.2 or impatient:
+                self._T_closed = observation.T_base_tcp.copy()
+                self._enter(Phase.CLOSE)
+        elif self.phase is Phase.CLOSE and self._phase_s > config.close_s:
+            if self._still_s > config.steady_s or impatient:
+                self._enter(Phase.LIFT)
+
+    def _goal(self, observation: Observation, estimate: GraspEstimate) -> FloatArray:
+        if self.phase in (Phase.CLOSE, Phase.LIFT) and self._T_closed is not None:
+            goal = self._T_closed.copy()
+            goal[2, 3] += self.config.lift_m if self.phase is Phase.LIFT else 0.0
+            return goal
+        goal = estimate.T_base_grasp.copy()
+        if self.phase is Phase.APPROACH:
+            across = math.dist(goal[:2, 3], observation.T_base_tcp[:2, 3])
+            # Far away, stay high: what stands between may be as tall as the object.
+            goal[2, 3] += self.config.clearance_m + min(0.5 * max(across - 0.03, 0.0), 0.05)
+        return goal
+
+    def _toward(self, goal: FloatArray, observation: Observation, interface: HeadInterface) -> FloatArray:
+        error, yaw_error = interface.errors(observation, goal)
+        lead, yaw_lead = interface.lead(observation)
+        if self._still_s > 0.1 and self.phase is not Phase.CLOSE:
+            self._correction += self.config.integral_gain * error
+        limit = self.config.max_correction_m
+        self._correction = np.clip(self._correction, -limit, limit)
+        step = (error - lead + self._correction) / interface.scale.max_delta_m
+        if self.phase is Phase.CLOSE:
+            step = np.zeros(3)
+        action = np.zeros(ACTION_DIM)
+        action[:3] = step / max(1.0, float(np.abs(step).max()))
+        if self.phase is Phase.DESCEND:
+            action[:3] *= 0.6
+        turn = frames.wrap_half_turn(yaw_error - yaw_lead)
+        action[3] = 0.0 if self.phase is Phase.CLOSE else np.clip(turn / interface.scale.max_yaw_rad, -1.0, 1.0)
+        action[4] = -1.0 if self.phase in (Phase.CLOSE, Phase.LIFT) else 1.0
+        return action

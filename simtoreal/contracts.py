@@ -1,0 +1,91 @@
+"""What the parts of the system hand to one another: records, and the protocols of controllers and policies.
+
+A simulator, a real arm, a recorded log and a fake are all a `Controller`. `simtoreal.runtime` is the one loop over them.
+Frames: `base` (robot base, +Z up), `tcp` (between the finger tips, +Z approach, +X the direction the jaws close in),
+`cam` (optical: +Z forward, +X right, +Y down), `grasp` (a tool pose to close at).
+"""
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+class Observation(NamedTuple):
+    """What a real robot can measure, and nothing else."""
+
+    t_s: float  # capture time on the controller's monotonic clock
+    rgb: NDArray[np.uint8] | None  # (H, W, 3)
+    depth_m: NDArray[np.float32] | None  # (H, W), metres, nan is no return
+    K: FloatArray  # (3, 3), pixels
+    T_base_cam: FloatArray  # (4, 4), camera pose at capture as calibrated
+    T_base_tcp: FloatArray  # (4, 4), measured tool pose
+    gripper_width_m: float
+    joint_positions_rad: FloatArray | None
+    distortion: FloatArray | None = None  # (5,) OpenCV k1 k2 p1 p2 k3; None is a pinhole
+
+
+class Action(NamedTuple):
+    """One control period of motion; translations and rotations move the commanded tool pose, the setpoint."""
+
+    delta_m: FloatArray  # (3,), tool translation in the base frame
+    delta_rotation_rad: FloatArray  # (3,), rotation vector in the base frame
+    gripper_width_m: float  # commanded opening
+
+
+class GraspEstimate(NamedTuple):
+    """Where to close the jaws, as perception (or a planner that knows the scene) sees it."""
+
+    T_base_grasp: FloatArray  # (4, 4), tool pose at closing
+    width_m: float  # extent of what will be between the jaws
+    quality: float  # in [0, 1], chance that closing there holds the object
+    age_s: float = 0.0  # time since the image it was read from
+    quality_map: NDArray[np.float32] | None = None  # (h, w) best quality per cell of the view, for pictures
+    view_rgb: NDArray[np.uint8] | None = None  # (H, W, 3) the view the map lies over, for pictures
+    pixel: tuple[float, float] | None = None  # (u, v) of the grasp in that view
+
+
+@runtime_checkable
+class Controller(Protocol):
+    """Anything that can be observed and commanded. Names follow lerobot's `Robot` where the meaning is the same."""
+
+    @property
+    def control_hz(self) -> float: ...
+    def connect(self) -> None: ...
+    def reset(self) -> Observation: ...
+    def get_observation(self) -> Observation: ...
+    def send_action(self, action: Action) -> Action:
+        """Sends one action and returns the action really sent, after limits."""
+        ...
+
+    def stop(self) -> None:
+        """Stops all motion; safe at any time, from any state."""
+        ...
+
+    def disconnect(self) -> None: ...
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Observation in, action out, once per control period."""
+
+    def reset(self) -> None: ...
+    def act(self, observation: Observation) -> Action: ...
+    def sent(self, action: Action) -> None:
+        """Told what the controller really sent, so that the policy's idea of its setpoint stays true."""
+        ...
+
+
+class GraspSource(Protocol):
+    """Turns observations into grasp estimates: a learned encoder, or a planner that knows the scene."""
+
+    def reset(self) -> None: ...
+    def estimate(self, observation: Observation) -> GraspEstimate | None:
+        """The grasp to aim at now, or None while none has been seen."""
+        ...
+
+    def missed(self, T_base_tcp: FloatArray) -> None:
+        """Told that the jaws closed on nothing at this tool pose, so that the next estimate can differ."""
+        ...

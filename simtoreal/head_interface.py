@@ -1,0 +1,140 @@
+"""What a policy head sees and says: one low-dimensional vector each way, the same in training and on the robot.
+
+Translations are in the tool-yaw frame (base +Z up, X along the closing direction), so a head does not care where in the
+cell, or under which arm, it works.
+
+| observation | entries | scale |
+|---|---|---|
+| grasp position minus measured tool position | 3 | 0.1 m |
+| yaw from tool to grasp, by the nearer half turn | 1 | 1 rad |
+| quality, age of the image | 2 | 1, 1 s |
+| width between the jaws: expected, measured, commanded | 3 | full opening |
+| lead of the setpoint over the measured tool: position, yaw | 4 | 0.05 m, 0.3 rad |
+| measured height of the tool above the nominal table | 1 | 0.2 m |
+| time since the jaws were told to close | 1 | 1 s |
+| measured rise of the tool since the jaws were told to close | 1 | 0.1 m |
+| its own last three actions | 15 | 1 |
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtoreal import frames
+from simtoreal.contracts import Action, GraspEstimate, Observation
+
+FloatArray = NDArray[np.float64]
+ACTION_DIM = 5  # dx, dy, dz, dyaw, jaws (+1 open, -1 closed)
+NUM_RECENT_ACTIONS = 3
+OBSERVATION_DIM = 16 + NUM_RECENT_ACTIONS * ACTION_DIM
+_CLIP = 5.0
+
+
+@dataclass(frozen=True)
+class HeadScale:
+    """Units of one action: how far +-1 goes in one control period."""
+
+    max_delta_m: float = 0.025
+    max_yaw_rad: float = 0.2
+    max_opening_m: float = 0.08
+    control_hz: float = 20.0
+
+
+class HeadInterface:
+    """Keeps the little state a head needs (its setpoint, its recent actions) and converts both ways."""
+
+    def __init__(self, scale: HeadScale) -> None:
+        self.scale = scale
+        self._recent: deque[FloatArray] = deque(maxlen=NUM_RECENT_ACTIONS)
+        self.T_base_tcp_commanded: FloatArray | None = None
+        self.commanded_width_m = scale.max_opening_m
+        self.closed_s = 0.0
+        self.closed_at_m = 0.0
+
+    def reset(self) -> None:
+        self._recent.clear()
+        self._recent.extend(np.zeros(ACTION_DIM) for _ in range(NUM_RECENT_ACTIONS))
+        self.T_base_tcp_commanded = None
+        self.commanded_width_m = self.scale.max_opening_m
+        self.closed_s = 0.0
+        self.closed_at_m = 0.0
+
+    def begin(self, observation: Observation) -> None:
+        """Takes the first measured pose as setpoint; later calls change nothing."""
+        if self.T_base_tcp_commanded is None:
+            self.T_base_tcp_commanded = observation.T_base_tcp.copy()
+
+    def sent(self, action: Action) -> None:
+        """Follows the setpoint with the action that was really sent."""
+        T = self.T_base_tcp_commanded
+        if T is None:
+            raise ValueError("HeadInterface.sent before the first observation; call begin(observation) first")
+        T = T.copy()
+        T[:3, :3] = frames.rotation_from_vector(action.delta_rotation_rad) @ T[:3, :3]
+        T[:3, 3] += action.delta_m
+        self.T_base_tcp_commanded = T
+        self.commanded_width_m = action.gripper_width_m
+        if self.is_closing:
+            self.closed_at_m = T[2, 3] if self.closed_s == 0.0 else self.closed_at_m
+            self.closed_s += 1.0 / self.scale.control_hz
+        else:
+            self.closed_s = 0.0
+
+    @property
+    def is_closing(self) -> bool:
+        return self.commanded_width_m < 0.5 * self.scale.max_opening_m
+
+    def errors(self, observation: Observation, T_base_goal: FloatArray) -> tuple[FloatArray, float]:
+        """Goal minus measured tool: translation (3,) in the tool-yaw frame, and yaw by the nearer half turn."""
+        yaw = frames.yaw_of(observation.T_base_tcp)
+        offset = T_base_goal[:3, 3] - observation.T_base_tcp[:3, 3]
+        return _to_tool(offset, yaw), frames.wrap_half_turn(frames.yaw_of(T_base_goal) - yaw)
+
+    def lead(self, observation: Observation) -> tuple[FloatArray, float]:
+        """Setpoint minus measured tool, likewise."""
+        self.begin(observation)
+        assert self.T_base_tcp_commanded is not None
+        return self.errors(observation, self.T_base_tcp_commanded)
+
+    def vector(self, observation: Observation, estimate: GraspEstimate) -> NDArray[np.float32]:
+        """The observation of a head, (OBSERVATION_DIM,)."""
+        error, yaw_error = self.errors(observation, estimate.T_base_grasp)
+        lead, yaw_lead = self.lead(observation)
+        opening = self.scale.max_opening_m
+        height = observation.T_base_tcp[2, 3]
+        rise = height - self.closed_at_m if self.closed_s > 0 else 0.0
+        vector = np.concatenate(
+            [
+                error / 0.1,
+                [yaw_error, estimate.quality, estimate.age_s, estimate.width_m / opening],
+                [observation.gripper_width_m / opening, self.commanded_width_m / opening],
+                lead / 0.05,
+                [yaw_lead / 0.3, height / 0.2, min(self.closed_s, 2.0), rise / 0.1],
+                *self._recent,
+            ]
+        )
+        return np.clip(vector, -_CLIP, _CLIP).astype(np.float32)
+
+    def action(self, vector: NDArray[np.floating], observation: Observation) -> Action:
+        """The action a head means by (ACTION_DIM,) numbers in [-1, 1]; remembers it."""
+        values = np.clip(np.asarray(vector, dtype=np.float64), -1.0, 1.0)
+        self._recent.append(values)
+        delta = values[:3] * self.scale.max_delta_m
+        delta *= min(1.0, self.scale.max_delta_m / max(float(np.linalg.norm(delta)), 1e-9))
+        yaw = frames.yaw_of(observation.T_base_tcp)
+        # Yaw is measured from above; the tool points down, but a turn about base +Z is a turn about base +Z.
+        turn = np.array([0.0, 0.0, values[3] * self.scale.max_yaw_rad])
+        width = self.scale.max_opening_m * float(np.clip(0.5 + 0.75 * values[4], 0.0, 1.0))
+        return Action(_from_tool(delta, yaw), turn, width)
+
+
+def _to_tool(vector: FloatArray, yaw_rad: float) -> FloatArray:
+    c, s = math.cos(yaw_rad), math.sin(yaw_rad)
+    return np.array([c * vector[0] + s * vector[1], -s * vector[0] + c * vector[1], vector[2]])
+
+
+def _from_tool(vector: FloatArray, yaw_rad: float) -> FloatArray:
+    return _to_tool(vector, -yaw_rad)

@@ -1,0 +1,92 @@
+"""The one control loop: the same for training-time evaluation, recording and a real arm."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from simtoreal.contracts import Action, Controller, Observation, Policy
+
+
+class Step(NamedTuple):
+    """What subscribers are told after each control period."""
+
+    index: int
+    observation: Observation
+    action: Action  # as sent, after limits
+    policy_s: float  # image to action
+
+
+class Subscriber(Protocol):
+    """A recorder, a video, a viewer, a stopwatch."""
+
+    def episode_start(self) -> None: ...
+    def step(self, step: Step) -> None: ...
+    def episode_end(self) -> None: ...
+
+
+class Pacer:
+    """Keeps a real controller on monotonic deadlines; a late period does not shift those after it.
+
+    Args:
+        control_hz: periods per second.
+        clock: monotonic seconds, replaceable in tests.
+    """
+
+    def __init__(
+        self, control_hz: float, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._period_s = 1.0 / control_hz
+        self._clock = clock
+        self._sleep = sleep
+        self._deadline_s = clock()
+        self.num_missed = 0
+
+    def wait(self) -> None:
+        """Sleeps until the next deadline, or counts it as missed and takes up the beat again."""
+        self._deadline_s += self._period_s
+        left_s = self._deadline_s - self._clock()
+        if left_s > 0:
+            self._sleep(left_s)
+        else:
+            self.num_missed += 1
+            self._deadline_s += self._period_s * int(-left_s / self._period_s)
+
+
+def run_episode(
+    controller: Controller,
+    policy: Policy,
+    observation: Observation,
+    finished: Callable[[int], bool],
+    subscribers: Sequence[Subscriber] = (),
+    pacer: Pacer | None = None,
+) -> int:
+    """Runs a policy on a controller until `finished(step)`; returns the number of control periods.
+
+    Args:
+        observation: what `controller.reset` returned.
+        pacer: for controllers that run in real time; a simulator's time passes in `send_action`.
+
+    The controller is stopped however the loop ends.
+    """
+    policy.reset()
+    for subscriber in subscribers:
+        subscriber.episode_start()
+    index = 0
+    try:
+        while not finished(index):
+            started_s = time.perf_counter()
+            action = policy.act(observation)
+            policy_s = time.perf_counter() - started_s
+            sent = controller.send_action(action)
+            policy.sent(sent)
+            for subscriber in subscribers:
+                subscriber.step(Step(index, observation, sent, policy_s))
+            if pacer is not None:
+                pacer.wait()
+            observation = controller.get_observation()
+            index += 1
+    finally:
+        controller.stop()
+        for subscriber in subscribers:
+            subscriber.episode_end()
+    return index
