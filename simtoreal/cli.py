@@ -1,0 +1,207 @@
+"""The command line, `simtoreal VERB [key=value ...]`: the only file that knows Hydra, and the one with every verb."""
+
+import dataclasses
+import importlib
+import os
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any, NamedTuple, get_origin
+
+from simtoreal import __version__
+from simtoreal.config import ConfigError, EvaluateConfig, InspectConfig, PretrainConfig, QuickstartConfig
+from simtoreal.schema import closest, dotted_keys, field_map, parse, type_at, unknown_key, without_none
+from simtoreal.usage import help_text
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells expect
+TRACEBACK_ENV = "SIMTOREAL_TRACEBACK"
+
+
+class Verb(NamedTuple):
+    """One command: its settings, one line about it, and the function that carries it out."""
+
+    schema: type
+    about: str
+    target: str  # module:function, imported when the verb is used
+
+
+VERBS = {
+    "quickstart": Verb(
+        QuickstartConfig,
+        "pretrain small, evaluate on unseen objects, write the report",
+        "simtoreal.pretraining.pipeline:quickstart",
+    ),
+    "pretrain": Verb(
+        PretrainConfig,
+        "train perception, then control, and write a policy bundle",
+        "simtoreal.pretraining.pipeline:pretrain",
+    ),
+    "evaluate": Verb(
+        EvaluateConfig,
+        "measure a bundle on unseen objects, beside the oracle and a random policy",
+        "simtoreal.evaluation.runner:evaluate",
+    ),
+    "inspect": Verb(
+        InspectConfig,
+        "show what is in a bundle, with pictures of what it sees",
+        "simtoreal.evaluation.inspection:inspect",
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status: 0, 2 for an error that the message explains, 130 for Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(arguments)
+    except BrokenPipeError:  # `simtoreal evaluate --help | head`
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - Python flushes stdout once more at exit
+        return EXIT_ERROR
+    except (ValueError, OSError) as error:
+        if os.environ.get(TRACEBACK_ENV) == "1":
+            traceback.print_exc()
+        _say_error(_one_line(error))
+        return EXIT_ERROR
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if arguments[0] == "--version":
+        print(__version__)
+        return 0
+    name, *settings = arguments
+    if name not in VERBS:
+        raise ConfigError(f"unknown verb {name!r}{closest(name, list(VERBS))} Verbs: {', '.join(VERBS)}")
+    if "-h" in settings or "--help" in settings:
+        print(_verb_help(name))
+        return 0
+    return _run(name, read_settings(VERBS[name].schema, name, settings), settings)
+
+
+def read_settings(schema: type, verb: str, settings: Sequence[str]) -> Any:
+    """Composes the YAML of a verb with `key=value` settings, and checks the result.
+
+    Text is taken as it stands, so that folders with spaces, brackets or equal signs need no second quoting.
+
+    Raises:
+        ConfigError: a setting is not `key=value`, its key is unknown, or its value cannot be used.
+    """
+    from hydra import compose, initialize_config_module
+    from omegaconf import OmegaConf
+
+    groups, values = [], {}
+    for setting in settings:
+        key, value = _split(setting, schema)
+        if dataclasses.is_dataclass(type_at(schema, key.split("."))):
+            groups.append(_group_override(key, value))
+        else:
+            values[key] = value
+    with initialize_config_module("simtoreal.configs", version_base=None):
+        composed = compose(config_name=verb, overrides=groups)
+    for key, value in values.items():
+        OmegaConf.update(composed, key, value)
+    return parse(OmegaConf.to_container(composed, resolve=True), schema)  # type: ignore[arg-type]
+
+
+def _split(setting: str, schema: type) -> tuple[str, Any]:
+    """Key and value of one setting; the value is text, a list of texts for a tuple, or None for `null`."""
+    key, equals, text = setting.lstrip("-").partition("=")
+    hint = type_at(schema, key.split("."))
+    if hint is None:
+        parent = key.rpartition(".")[0] if type_at(schema, key.split(".")[:-1]) else ""
+        raise unknown_key(
+            key, dotted_keys(schema), [name for name in dotted_keys(schema) if name.rpartition(".")[0] == parent]
+        )
+    if not equals or setting.startswith("-"):
+        raise ConfigError(f"settings are written key=value: give {key}={text or 'VALUE'} instead of {setting}")
+    hint, may_be_none = without_none(hint)
+    if may_be_none and text in ("null", ""):
+        return key, None
+    if get_origin(hint) is not tuple:
+        return key, _unquote(text)
+    inside = text[1:-1] if text[:1] in ("[", "(") and text[-1:] in ("]", ")") else text
+    return key, [_unquote(part.strip()) for part in inside.split(",") if part.strip()]
+
+
+def _unquote(text: str) -> str:
+    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"" else text
+
+
+def _group_override(key: str, name: str) -> str:
+    folder = resources.files("simtoreal.configs").joinpath(*key.split("."))
+    if not folder.is_dir():
+        raise ConfigError(f"{key} holds several settings: give them one by one, such as {key}.KEY=VALUE")
+    names = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    if name not in names:
+        raise ConfigError(f"{key}={name} is not a choice{closest(name, names)} Choose from: {', '.join(names)}")
+    return f"{key}={name}"
+
+
+def _run(name: str, config: Any, settings: list[str]) -> int:
+    from simtoreal import preflight
+    from simtoreal.provenance import write_resolved_config
+
+    preflight.check(config)
+    write_resolved_config(config.out, config)
+    module, _, function = VERBS[name].target.partition(":")
+    started = time.monotonic()
+    try:
+        status = getattr(importlib.import_module(module), function)(config)
+    except KeyboardInterrupt:
+        minutes, seconds = divmod(round(time.monotonic() - started), 60)
+        _say_error(
+            f"stopped after {minutes} min {seconds} s; what was finished lies in {config.out}. {_go_on(name, settings)}"
+        )
+        return EXIT_INTERRUPTED
+    return int(status or 0)
+
+
+def _go_on(name: str, settings: list[str]) -> str:
+    if "resume" not in field_map(VERBS[name].schema):
+        return "Run the same command again to start over."
+    kept = [setting for setting in settings if not setting.startswith("resume=")]
+    return f"Go on with: {shlex.join(['simtoreal', name, *kept, 'resume=true'])}"
+
+
+def _overview() -> str:
+    verbs = "\n".join(f"  {name:<12}{verb.about}" for name, verb in VERBS.items())
+    return (
+        f"simtoreal {__version__}: grasping policies, pretrained in simulation\n\n"
+        f"usage: simtoreal VERB [key=value ...]\n\n{verbs}\n\n"
+        "simtoreal VERB --help explains every key with default, unit and range."
+    )
+
+
+def _verb_help(name: str) -> str:
+    verb = VERBS[name]
+    folder = resources.files("simtoreal.configs")
+    header = (folder / f"{name}.yaml").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+    examples = "\n".join(
+        f"  {line[2:]}" for line in header if line.startswith(f"# simtoreal {name}") and "--help" not in line
+    )
+    return f"simtoreal {name} [key=value ...]: {verb.about}\n\nexamples:\n{examples}\n\nkeys:\n{help_text(verb.schema)}"
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        # `[Errno 28] No space left on device: 'x'` reads better without the number.
+        text = error.strerror + (f": {error.filename}" if error.filename is not None else "")
+    text = " ".join(text.split()) or type(error).__name__
+    explained = isinstance(error, ConfigError | OSError)
+    return text if explained else f"{text} ({TRACEBACK_ENV}=1 shows where)"
+
+
+def _say_error(text: str) -> None:
+    red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
+    print(f"{red}simtoreal: {text}{plain}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
