@@ -7,12 +7,12 @@ the lattice covers every yaw, row and tip height, so that neighbours in it are t
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from simtoreal.envs.compiled import compiled
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -33,13 +33,6 @@ U, V, TIP_Z, YAW, WIDTH, ENTRY, FULL_ENTRY, PALM_GAP, TOP = range(9)
 ALIGN, RISE, AREA, ACROSS, ABOVE_TIP = range(5)
 NUM_CONTACT = 5
 LEFT, RIGHT, NUM_COLUMNS = 9, 9 + NUM_CONTACT, 9 + 2 * NUM_CONTACT
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def compiled(function: Function) -> Function:
-    """Compiles a kernel, once per machine, and keeps its signature for type checkers."""
-    return cast(Function, numba.njit(cache=True, nogil=True)(function))
 
 
 class Surface(NamedTuple):

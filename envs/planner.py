@@ -150,7 +150,7 @@ def _lattice(surface: Surface, table_z_m: float, rng: np.random.Generator) -> La
     lowest_m = min(TABLE_CLEARANCE_M, 0.4 * top_m)
     tip_heights_m: FloatArray = table_z_m + np.arange(lowest_m, max(top_m - 0.002, lowest_m + 1e-6), HEIGHT_STEP_M)
     step_rad = math.pi / NUM_YAWS
-    yaws_rad: FloatArray = -math.pi / 2 + (np.arange(NUM_YAWS) + rng.random()) * step_rad
+    yaws_rad = np.asarray(-math.pi / 2 + (np.arange(NUM_YAWS) + rng.random()) * step_rad, dtype=np.float64)
     reach_m = float(np.linalg.norm(surface.points_m[:, :2], axis=1).max()) + 4 * scoring.CELL_M
     start_m = -reach_m - rng.random() * scoring.CELL_M * scoring.CELLS_PER_ROW
     return Lattice(yaws_rad, tip_heights_m, start_m, int((reach_m - start_m) / scoring.CELL_M) + 1)
