@@ -12,12 +12,9 @@ import numpy as np
 from simtoreal.envs import world_sample
 from simtoreal.envs.range_group import RangeGroup, ranged, share
 from simtoreal.envs.ranges import Range
+from simtoreal.envs.textures import PHOTO_KIND, PROCEDURAL_KINDS
 from simtoreal.envs.world_sample import Vector3
 
-PROCEDURAL_KINDS = (
-    "checker", "stripes", "gradient", "noise", "wood", "marble",
-    "speckle", "voronoi", "patchwork", "fabric", "packaging", "collage",
-)  # fmt: skip
 NUM_SEEDS = 2**31 - 1
 
 
@@ -50,7 +47,7 @@ class SurfaceRandomization(ColourRandomization):
         chance, pick, seed = rng.random(), int(rng.random() * len(self.texture_kinds)), int(rng.integers(NUM_SEEDS))
         photo_frac = self.photo_frac if has_photos else 0.0
         if chance < photo_frac:
-            kind = "photo"
+            kind = PHOTO_KIND
         elif chance < photo_frac + self.textured_frac:
             kind = self.texture_kinds[pick]
         else:
