@@ -55,14 +55,22 @@ def fractal(rng: np.random.Generator, num_cells: int, num_octaves: int) -> Field
 
 def _value_noise(rng: np.random.Generator, num_cells: int) -> Field:
     grid = rng.random((num_cells, num_cells), dtype=np.float32)
-    if num_cells == SIZE_PX:
-        return grid
-    # Two wrapped cells on each side give the bicubic kernel what it needs to meet itself across the seam.
-    wrapped = np.pad(grid, 2, mode="wrap")
-    cell_px = SIZE_PX // num_cells
-    edge_px = cell_px * (num_cells + 4)
-    enlarged = np.asarray(cv2.resize(wrapped, (edge_px, edge_px), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
-    return enlarged[2 * cell_px : 2 * cell_px + SIZE_PX, 2 * cell_px : 2 * cell_px + SIZE_PX]
+    weights = _enlargement(num_cells)
+    return weights @ grid @ weights.T
+
+
+@lru_cache(maxsize=16)
+def _enlargement(num_cells: int) -> Field:
+    """Weights (SIZE, num_cells) that enlarge a ring of cells smoothly (Catmull-Rom), wrapping around."""
+    place = np.arange(SIZE_PX) * (num_cells / SIZE_PX)
+    cell, t = np.floor(place).astype(np.int64), place % 1.0
+    taps = 0.5 * np.stack(
+        [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, -(t**2) + t**3], axis=1
+    )
+    weights = np.zeros((SIZE_PX, num_cells))
+    for i in range(4):
+        np.add.at(weights, (np.arange(SIZE_PX), (cell + i - 1) % num_cells), taps[:, i])
+    return weights.astype(np.float32)
 
 
 @lru_cache(maxsize=1)
