@@ -9,7 +9,6 @@ chose.
 import dataclasses
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -68,25 +67,8 @@ def content_hash(parts: Iterable[bytes | str]) -> str:
     return digest.hexdigest()[:20]
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file of the cache so that a reader, or a second writer, never sees half of it.
-
-    Raises:
-        OSError: the folder is read-only or the disk is full; the message names the folder and how to choose another.
-    """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        reason = error.strerror or str(error)
-        message = (
-            f"cannot write the object cache in {path.parent}: {reason}. "
-            f"Free some space, or set {CACHE_ENV} to a folder that can be written."
-        )
-        raise OSError(error.errno, message) from error
+def cache_write_error(folder: Path, error: OSError) -> OSError:
+    """The error to raise when a file of the cache cannot be written: names the folder and how to choose another."""
+    reason = error.strerror or str(error)
+    advice = f"Free some space, or set {CACHE_ENV} to a folder that can be written."
+    return OSError(error.errno, f"cannot write the object cache in {folder}: {reason}. {advice}")

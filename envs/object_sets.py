@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from simtoreal.envs import household
 from simtoreal.envs.assets import (
     NOMINAL_FRICTION,
     AssetError,
@@ -83,6 +84,9 @@ def load_object_set(name_or_dir: str, cache_dir: Path) -> ObjectSet:
     Raises:
         ValueError: neither a set nor a folder with a usable object; the message says what was looked for.
     """
+    if name_or_dir in household.NUM_PER_SPLIT:
+        split, names = name_or_dir, household.object_names(name_or_dir)
+        return ObjectSet(split, names, lambda name: household.household_asset(split, name, cache_dir))
     if name_or_dir in RANDOM_SPLITS:
         return _random_set(name_or_dir)
     raise ValueError(f"no object set {name_or_dir!r}")
