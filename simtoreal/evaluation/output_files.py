@@ -19,7 +19,7 @@ _ADVICE = {
 }
 
 
-class RunFolderError(RuntimeError):
+class RunFolderError(OSError):
     """A run folder cannot be written or read; the message names the file and what to do."""
 
 
@@ -28,6 +28,8 @@ def explain_write_errors(path: Path) -> Iterator[None]:
     """Turns an `OSError` while writing `path` into a `RunFolderError` that names it and what to do."""
     try:
         yield
+    except RunFolderError:
+        raise  # already says what to do
     except OSError as error:
         reason = error.strerror or str(error)
         advice = _ADVICE.get(error.errno or 0, "choose another folder with out=DIR")

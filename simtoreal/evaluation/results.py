@@ -114,6 +114,7 @@ class EvaluationResult:
 
     @property
     def main(self) -> Sequence[EpisodeRecord]:
+        """Records of the arm that is being evaluated."""
         return self.records[self.main_arm]
 
     def to_eval_info(self) -> Summary:

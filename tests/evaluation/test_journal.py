@@ -99,9 +99,10 @@ def test_an_episode_run_twice_counts_once(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_said_and_the_journal_still_closes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with EpisodeJournal(tmp_path, FINGERPRINT, resume=False) as journal, open("/dev/full", "ab", buffering=0) as full:
-        with monkeypatch.context() as patch, pytest.raises(RunFolderError, match="the disk is full: free some space"):
+        with monkeypatch.context() as patch:
             patch.setattr(journal, "_stream", full)
-            journal.append(make_record(0))
+            with pytest.raises(RunFolderError, match="the disk is full: free some space"):
+                journal.append(make_record(0))
         assert journal.finished == set()
 
 
