@@ -135,7 +135,7 @@ class SensorRandomization(RangeGroup):
 
     depth_noise_m: Range = ranged(0.0, 0.0, 0.1, "m, standard deviation at 0.5 m")
     depth_noise_growth: Range = ranged(2.0, 0.0, 4.0, "1, exponent of the distance")
-    depth_hole_edge_frac: Range = ranged(0.0, 0.0, 1.0, "share of the pixels at depth edges")
+    depth_hole_edge_frac: Range = ranged(0.0, 0.0, 1.0, "share of the pixels on the far side of depth edges")
     depth_hole_dark_frac: Range = ranged(0.0, 0.0, 1.0, "share of the black or glaring pixels")
     depth_quantization_m: Range = ranged(0.0, 0.0, 0.05, "m, step at 0.5 m")
     depth_bias_m: Range = ranged(0.0, -0.05, 0.05, "m")

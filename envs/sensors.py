@@ -22,6 +22,7 @@ _EDGE_JUMP = 0.02  # bend of the depth profile, as a share of the distance, from
 _BLACK, _GLARE = 30, 250  # brightest channel below, darkest channel above: no return
 # Standard deviation of a white-noise grid after bicubic enlargement; dividing by it keeps the promised sigma.
 _CUBIC_STD = 0.867
+_NORMAL = NormalDist()
 
 
 def corrupt_depth(
@@ -92,8 +93,7 @@ def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.floa
 @lru_cache(maxsize=1)
 def _normal_steps() -> NDArray[np.float32]:
     """The 256 equally likely values (256,) of `_normal`."""
-    normal = NormalDist()
-    steps = np.array([normal.inv_cdf((i + 0.5) / 256.0) for i in range(256)])
+    steps = np.array([_NORMAL.inv_cdf((i + 0.5) / 256.0) for i in range(256)])
     return np.asarray(steps / steps.std(), dtype=np.float32)
 
 
@@ -116,38 +116,34 @@ def _holes(
     edge_frac, dark_frac = sensor.depth_hole_edge_frac, sensor.depth_hole_dark_frac
     if edge_frac <= 0 and dark_frac <= 0:
         return gone
-    draw = _blotches(depth.shape, rng)
+    # Holes come in blotches, not as salt and pepper; their size is a share of the view, whatever its resolution.
+    draw = _patchy_noise(depth.shape, max(3.0, depth.shape[1] / 60.0), rng)
     if edge_frac > 0:
-        gone |= _edges(depth) & (draw < _blotch_threshold(edge_frac))
+        far, near = _edges(depth)
+        gone |= (far & (draw < _below(edge_frac))) | (near & (draw < _below(0.5 * edge_frac)))
     if dark_frac > 0 and rgb is not None:
         red, green, blue = cv2.split(rgb)
         brightest, darkest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
-        gone |= ((brightest < _BLACK) | (darkest > _GLARE)) & (draw < _blotch_threshold(dark_frac))
+        gone |= ((brightest < _BLACK) | (darkest > _GLARE)) & (draw < _below(dark_frac))
     return gone
 
 
-def _edges(depth: DepthImage) -> NDArray[np.bool_]:
-    """Mask (H, W) of depth edges: where the profile bends, so that a slanted plane has none."""
-    bend = np.abs(cv2.Laplacian(depth, cv2.CV_32F))
-    mask: NDArray[np.bool_] = bend > _EDGE_JUMP * depth
-    reach_px = depth.shape[1] // 128  # the occluded band is a share of the view, whatever its resolution
+def _below(share: float) -> float:
+    """The value below which a share in [0, 1] of `_patchy_noise` lies."""
+    return _NORMAL.inv_cdf(share) if share < 1.0 else math.inf
+
+
+def _edges(depth: DepthImage) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Masks (H, W) of the far and the near side of depth edges: where the profile bends; a slanted plane has none."""
+    bend = np.asarray(cv2.Laplacian(depth, cv2.CV_32F), dtype=np.float32)
+    jump = np.float32(_EDGE_JUMP) * depth
+    far: NDArray[np.bool_] = bend < -jump
+    near: NDArray[np.bool_] = bend > jump
+    reach_px = depth.shape[1] // 128  # of the occluded band
     if reach_px:
-        wide = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach_px + 1, 2 * reach_px + 1), np.uint8))
-        mask = wide > 0
-    return mask
-
-
-def _blotches(shape: tuple[int, int], rng: np.random.Generator) -> DepthImage:
-    """Noise (H, W) that comes in blotches: the mean of two uniforms, one for each pixel, one for each block."""
-    block_px = max(3, shape[1] // 40)
-    coarse = rng.random((-(-shape[0] // block_px), -(-shape[1] // block_px)), dtype=np.float32)
-    blocks: DepthImage = np.asarray(cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST))
-    return np.float32(0.5) * (blocks + rng.random(shape, dtype=np.float32))
-
-
-def _blotch_threshold(share: float) -> float:
-    """The value below which a share in [0, 1] of all `_blotches` lies."""
-    return math.sqrt(0.5 * share) if share < 0.5 else 1.0 - math.sqrt(0.5 * (1.0 - share))
+        kernel = np.ones((2 * reach_px + 1, 2 * reach_px + 1), np.uint8)
+        far = cv2.dilate(far.astype(np.uint8), kernel) > 0
+    return far, near
 
 
 @lru_cache(maxsize=8)

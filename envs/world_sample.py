@@ -59,7 +59,9 @@ class SensorSample:
 
     depth_noise_m: float = 0.0  # standard deviation at 0.5 m
     depth_noise_growth: float = 2.0  # sigma(z) = depth_noise_m * (z / 0.5 m) ** growth
-    depth_hole_edge_frac: float = 0.0  # share of the pixels at depth edges without return
+    depth_hole_edge_frac: float = (
+        0.0  # share of the pixels on the far side of depth edges without return, half on the near side
+    )
     depth_hole_dark_frac: float = 0.0  # share of the black or glaring pixels without return
     depth_quantization_m: float = 0.0  # step of the depth values at 0.5 m, grows with the distance squared
     depth_bias_m: float = 0.0
