@@ -18,7 +18,7 @@ def help_text(schema: type, width: int = 110) -> str:
         schema: a dataclass declared with `simtoreal.schema.option`.
         width: longest line, in characters.
     """
-    return "\n".join(line for key, about in _entries(schema, "", None) for line in _lines(key, about, width))
+    return "\n".join(line for key, about in _entries(schema, "", dataclasses.MISSING) for line in _lines(key, about, width))
 
 
 def plain(value: Any) -> Any:
@@ -35,7 +35,7 @@ def plain(value: Any) -> Any:
 def _entries(schema: type, prefix: str, instance: Any) -> list[tuple[str, str]]:
     hints, found = typing.get_type_hints(schema), []
     for name, field in field_map(schema).items():
-        default = _default(field) if instance is None else getattr(instance, name)
+        default = _default(field) if instance is dataclasses.MISSING else getattr(instance, name)
         if dataclasses.is_dataclass(hints[name]):
             # A group is chosen as a whole by name (`preset=full`), or overridden key by key.
             chosen = getattr(default, "name", None)
