@@ -4,6 +4,7 @@ Bodies are placed and read by the frame that PyBullet reports, the inertial one,
 """
 
 import contextlib
+import ctypes
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,20 +21,26 @@ from simtoreal.envs.robot_geometry import link_mesh
 
 
 @contextlib.contextmanager
-def _quiet_stdout() -> Iterator[None]:
-    """PyBullet prints its build time from C on import; a tool that people pipe must not."""
+def _quiet() -> Iterator[None]:
+    """PyBullet prints from C on import and on connect; a tool whose output people pipe must not."""
+    libc = ctypes.CDLL(None)
     sys.stdout.flush()
-    saved = os.dup(1)
+    sys.stderr.flush()
+    libc.fflush(None)
+    saved = {number: os.dup(number) for number in (1, 2)}
     with open(os.devnull, "w") as sink:
-        os.dup2(sink.fileno(), 1)
+        for number in saved:
+            os.dup2(sink.fileno(), number)
         try:
             yield
         finally:
-            os.dup2(saved, 1)
-            os.close(saved)
+            libc.fflush(None)  # what C still holds in its buffer would otherwise come out at exit
+            for number, copy in saved.items():
+                os.dup2(copy, number)
+                os.close(copy)
 
 
-with _quiet_stdout():
+with _quiet():
     import pybullet as pb
     from pybullet_utils.bullet_client import BulletClient
 
@@ -65,7 +72,8 @@ class BulletWorld:
 
     def __init__(self, robot: RobotSpec) -> None:
         self.robot = robot
-        self._client = BulletClient(pb.DIRECT)
+        with _quiet():
+            self._client = BulletClient(pb.DIRECT)
         self._joint: dict[str, int] = {}
         self._link: dict[str, int] = {}
         self.body = -1

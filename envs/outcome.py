@@ -36,7 +36,18 @@ class Outcome:
     _max_rise_m: list[float] = field(default_factory=list)
     _closed: bool = False
     _gripped: bool = False
+    _gripping: bool = False
     _collided: bool = False
+    _colliding: bool = False
+
+    @property
+    def is_gripping(self) -> bool:
+        """Both fingers are on an object right now, with the jaws told to close."""
+        return self._gripping
+
+    @property
+    def is_colliding(self) -> bool:
+        return self._colliding
 
     def update(self, reading: Reading) -> None:
         if not self._held_since_s:
@@ -45,8 +56,10 @@ class Outcome:
         closed = reading.commanded_width_frac < _CLOSED_FRAC
         self.num_attempts += int(closed and not self._closed)
         self._closed = closed
-        self._gripped |= closed and any(reading.finger_contacts)
-        self._collided |= reading.hard_contact_n > _HARD_CONTACT_N
+        self._gripping = closed and any(reading.finger_contacts)
+        self._colliding = reading.hard_contact_n > _HARD_CONTACT_N
+        self._gripped |= self._gripping
+        self._collided |= self._colliding
         for i, rise in enumerate(reading.rises_m):
             self._max_rise_m[i] = max(self._max_rise_m[i], rise)
             self._update_hold(i, rise, reading.t_s)

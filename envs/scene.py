@@ -82,7 +82,7 @@ class SceneSampler:
         self, asset: ObjectAsset, others: list[PlacedObject], world: WorldSample, rng: np.random.Generator
     ) -> PlacedObject:
         index = self.resting.draw(asset, rng)
-        scale = world.dynamics.object_scale
+        scale = round(20.0 * world.dynamics.object_scale) / 20.0  # in steps, so that planned grasps can be kept
         T_rest = self.resting.poses(asset)[index].copy()
         T_rest[2, 3] *= scale
         radius = footprint_radius_m(asset, scale)

@@ -1,0 +1,69 @@
+"""Grasp estimates as a perception with a measured error would give them, without rendering an image."""
+
+import math
+
+import numpy as np
+
+from simtoreal import frames
+from simtoreal.contracts import FloatArray, GraspEstimate, GraspSource, Observation
+from simtoreal.perception_error import PerceptionError
+
+_SHARED = 0.8  # of the error is the same from frame to frame (the network misreads this object), the rest is fresh
+_FREEZE_ABOVE_M = 0.03  # closer than this the fingers hide the object, as in `LearnedGrasps`
+_CAMERA_ABOVE_TOOL_M = 0.10
+_WRONG_OFFSET_M = 0.05
+
+
+class NoisyGrasps:
+    """A `GraspSource` that spoils another one as measured: error by distance, wrong grasps, frozen close up."""
+
+    def __init__(self, source: GraspSource, error: PerceptionError, rng: np.random.Generator) -> None:
+        self._source = source
+        self._error = error
+        self._rng = rng
+        self.scale = 1.0  # of all errors; a curriculum raises it
+        self._draw_episode()
+
+    def reset(self) -> None:
+        self._source.reset()
+        self._draw_episode()
+
+    def missed(self, T_base_tcp: FloatArray) -> None:
+        self._source.missed(T_base_tcp)
+        self._draw_episode()
+
+    def estimate(self, observation: Observation) -> GraspEstimate | None:
+        true = self._source.estimate(observation)
+        if true is None:
+            return None
+        if self._last is None or not self._is_close(observation, self._last):
+            self._last = self._spoil(true, observation)
+            self._seen_at_s = observation.t_s
+        return self._last._replace(age_s=max(0.0, observation.t_s - self._seen_at_s))
+
+    def _draw_episode(self) -> None:
+        self._shared = self._rng.normal(size=5)
+        self._wrong_draw = float(self._rng.random())
+        angle = self._rng.uniform(-math.pi, math.pi)
+        self._wrong_offset = _WRONG_OFFSET_M * self._rng.uniform(0.5, 1.5) * np.array([math.cos(angle), math.sin(angle)])
+        self._last: GraspEstimate | None = None
+        self._seen_at_s = 0.0
+
+    def _is_close(self, observation: Observation, last: GraspEstimate) -> bool:
+        above_m = observation.T_base_tcp[2, 3] - last.T_base_grasp[2, 3]
+        across_m = math.dist(observation.T_base_tcp[:2, 3], last.T_base_grasp[:2, 3])
+        return above_m < _FREEZE_ABOVE_M and across_m < 0.04
+
+    def _spoil(self, true: GraspEstimate, observation: Observation) -> GraspEstimate:
+        T = true.T_base_grasp
+        distance_m = math.dist(T[:3, 3], observation.T_base_tcp[:3, 3]) + _CAMERA_ABOVE_TOOL_M
+        error = self._error.at(distance_m)
+        noise = self.scale * (_SHARED * self._shared + 0.6 * self._rng.normal(size=5))
+        position = T[:3, 3] + noise[:3] * (error["lateral_m"], error["lateral_m"], error["height_m"])
+        quality = float(np.clip(true.quality + 0.08 * noise[4], 0.0, 1.0))
+        if self._wrong_draw < self.scale * error["wrong_frac"]:
+            position[:2] += self._wrong_offset
+            quality *= 0.7
+        pose = frames.top_down(position, frames.yaw_of(T) + noise[3] * error["yaw_rad"])
+        width_m = float(np.clip(true.width_m * (1.0 + 0.1 * noise[4]), 0.0, 0.1))
+        return GraspEstimate(pose, width_m, quality)

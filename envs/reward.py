@@ -1,0 +1,73 @@
+"""Reward of the control stage: a potential of named terms, so that shaping cannot change what is optimal (Ng 1999)."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """Weights of the terms; potentials are in [0, 1] before weighting."""
+
+    reach: float = 1.0
+    align: float = 0.5
+    grip: float = 1.0
+    lift: float = 3.0
+    success: float = 5.0
+    time: float = -0.02
+    collision: float = -0.2
+    smooth: float = -0.02
+    gamma: float = 0.97  # discount of the learner: the potential is invariant only for the same one
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the reward looks at, after one control period."""
+
+    distance_m: float  # tool to the true grasp
+    yaw_error_rad: float
+    gripped: bool  # both fingers on one object, jaws closing
+    rise_m: float  # of the highest object
+    success: bool
+    collided: bool
+
+
+class PotentialReward:
+    """Potential differences plus events, by name."""
+
+    def __init__(self, config: RewardConfig) -> None:
+        self.config = config
+        self._previous: dict[str, float] = {}
+        self._previous_action: NDArray[np.float64] | None = None
+
+    def reset(self, situation: Situation) -> None:
+        self._previous = self._potentials(situation)
+        self._previous_action = None
+
+    def step(self, situation: Situation, action: NDArray[np.floating]) -> dict[str, float]:
+        """The terms of this period; their sum is the reward."""
+        config = self.config
+        now = self._potentials(situation)
+        terms = {name: config.gamma * now[name] - self._previous[name] for name in now}
+        terms["success"] = config.success * situation.success
+        terms["time"] = config.time
+        terms["collision"] = config.collision * situation.collided
+        change = 0.0 if self._previous_action is None else float(np.mean((action - self._previous_action) ** 2))
+        terms["smooth"] = config.smooth * change
+        self._previous = now
+        self._previous_action = np.array(action, dtype=np.float64)
+        return terms
+
+    def _potentials(self, situation: Situation) -> dict[str, float]:
+        config = self.config
+        held = situation.gripped or situation.rise_m > 0.02  # the grasp has done its work: keep what was earned
+        near = 1.0 if held else 1.0 - math.tanh(6.0 * situation.distance_m)
+        aligned = 1.0 if held else near * max(0.0, math.cos(2.0 * situation.yaw_error_rad))
+        return {
+            "reach": config.reach * near,
+            "align": config.align * aligned,
+            "grip": config.grip * float(held),
+            "lift": config.lift * float(np.clip(situation.rise_m / 0.12, 0.0, 1.0)) * float(held),
+        }

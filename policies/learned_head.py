@@ -1,0 +1,64 @@
+"""The learned head: the actor of a reinforcement-learning run as a plain network, free of the library that trained it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtoreal.contracts import GraspEstimate, Observation
+from simtoreal.head_interface import ACTION_DIM, OBSERVATION_DIM, HeadInterface
+
+Weights = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Layer:
+    weight: NDArray[np.float32]  # (outputs, inputs)
+    bias: NDArray[np.float32]  # (outputs,)
+
+
+class LearnedHead:
+    """A multilayer perceptron with ReLU and a final tanh; numpy is faster than torch for one small vector.
+
+    Args:
+        weights: `layers.0.weight`, `layers.0.bias`, `layers.1.weight`, ... as exported.
+
+    Raises:
+        ValueError: layers are missing, do not fit one another, or are not finite.
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        self._layers: list[Layer] = []
+        width = OBSERVATION_DIM
+        for i in range(len(weights) // 2):
+            try:
+                layer = Layer(weights[f"layers.{i}.weight"], weights[f"layers.{i}.bias"])
+            except KeyError as error:
+                raise ValueError(f"head weights lack {error}; they hold {sorted(weights)}") from error
+            if layer.weight.shape[1] != width or layer.bias.shape != layer.weight.shape[:1]:
+                raise ValueError(f"head layer {i} has shape {layer.weight.shape}, expected {width} inputs")
+            if not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
+                raise ValueError(f"head layer {i} is not finite")
+            self._layers.append(layer)
+            width = len(layer.bias)
+        if width != ACTION_DIM:
+            raise ValueError(f"head ends in {width} outputs, expected {ACTION_DIM}")
+
+    def reset(self) -> None:
+        """Nothing to forget: what a head remembers is in the interface."""
+
+    def retry(self) -> None:
+        """Nothing to do: the head has learned to open and try again."""
+
+    def act(
+        self, observation: Observation, estimate: GraspEstimate, interface: HeadInterface
+    ) -> NDArray[np.floating]:
+        return self.forward(interface.vector(observation, estimate))
+
+    def forward(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Maps an observation vector (OBSERVATION_DIM,) to an action vector (ACTION_DIM,) in [-1, 1]."""
+        x = vector
+        for layer in self._layers[:-1]:
+            x = np.maximum(layer.weight @ x + layer.bias, 0.0)
+        last = self._layers[-1]
+        return np.asarray(np.tanh(last.weight @ x + last.bias), dtype=np.float32)

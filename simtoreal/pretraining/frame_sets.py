@@ -1,0 +1,252 @@
+"""Rendered frames with privileged grasp labels, cached on disk by content and made in parallel.
+
+A frame set is a folder: `frames.json` (what it was made from), one folder per finished shard of .npy arrays (so that a
+killed run loses at most the shards in the making), and the sampled world of every scene in `worlds.jsonl`.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtoreal.envs.assets import AssetError
+from simtoreal.envs.grasp_library import GraspLibrary
+from simtoreal.envs.object_sets import ObjectSet, load_object_set
+from simtoreal.envs.planner import GraspSet
+from simtoreal.envs.randomization import Randomization
+from simtoreal.envs.resting import RestingPoses
+from simtoreal.envs.robot import load_robot
+from simtoreal.envs.scene import Scene, SceneSampler
+from simtoreal.envs.simulated_camera import CameraSetup
+from simtoreal.envs.still_cell import StillCell, draw_tool_pose
+from simtoreal.policies.grasp_map import Viewpoint, in_view
+from simtoreal.policies.view import View, ViewSpec, make_view
+from simtoreal.progress import Progress
+
+MAX_GRASPS = 160  # kept per frame, best first
+SCENES_PER_SHARD = 125
+_VERSION = 4
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class FrameSetSpec:
+    """Everything a frame set depends on; its hash names the folder."""
+
+    objects: tuple[str, ...]  # object sets or folders
+    num_scenes: int
+    frames_per_scene: int
+    seed: int
+    randomization: dict[str, Any]  # as `Randomization.to_plain`
+    camera: CameraSetup
+    view: ViewSpec
+    robot: str
+    max_objects: int = 2
+    holdout_frac: float = 0.0  # share of the objects left out ...
+    only_holdout: bool = False  # ... or kept alone, to measure the error on objects not trained on
+
+    def digest(self) -> str:
+        text = json.dumps({"version": _VERSION, **asdict(self)}, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class FrameSet:
+    """Arrays over all frames of a set."""
+
+    rgb: NDArray[np.uint8]  # (N, P, P, 3)
+    height_m: NDArray[np.float16]  # (N, P, P), nan where unknown
+    valid: NDArray[np.bool_]  # (N, P, P)
+    edge_m: NDArray[np.float32]  # (N,)
+    camera: NDArray[np.float32]  # (N, 21) K (9) and the upper three rows of T_base_view (12)
+    distance_m: NDArray[np.float32]  # (N,) camera to the nearest object
+    grasps: NDArray[np.float32]  # (N, MAX_GRASPS, 6), rows as in `grasp_map.in_view`
+    num_grasps: NDArray[np.int32]  # (N,)
+
+    def __len__(self) -> int:
+        return len(self.edge_m)
+
+    def viewpoint(self, index: int) -> Viewpoint:
+        K = self.camera[index, :9].reshape(3, 3).astype(np.float64)
+        T = np.eye(4)
+        T[:3] = self.camera[index, 9:].reshape(3, 4)
+        return Viewpoint(K, T, float(np.arctan2(T[1, 0], T[0, 0])), self.rgb.shape[1])
+
+    def rows(self, index: int) -> NDArray[np.float32]:
+        return self.grasps[index, : self.num_grasps[index]]
+
+
+def load_frames(spec: FrameSetSpec, cache_dir: Path, workers: int, progress: Progress) -> FrameSet:
+    """The frames of a spec: read where they are cached, made where they are not.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    folder = cache_dir / "frames" / spec.digest()
+    missing = [shard for shard in range(_num_shards(spec)) if not (folder / f"{shard:05d}").is_dir()]
+    if missing:
+        _make(spec, folder, cache_dir, missing, workers, progress)
+    return _read(spec, folder)
+
+
+def _num_shards(spec: FrameSetSpec) -> int:
+    return -(-spec.num_scenes // SCENES_PER_SHARD)
+
+
+def _make(
+    spec: FrameSetSpec, folder: Path, cache_dir: Path, missing: list[int], workers: int, progress: Progress
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "frames.json").write_text(json.dumps(asdict(spec), default=str, indent=1))
+    context = multiprocessing.get_context("spawn")
+    with (
+        progress.task("frames", len(missing)) as bar,
+        ProcessPoolExecutor(min(workers, len(missing)), mp_context=context, initializer=_single_thread) as pool,
+    ):
+        pending: set[Future[int]] = {pool.submit(_make_shard, spec, folder, cache_dir, shard) for shard in missing}
+        try:
+            while pending:
+                done, pending = wait(pending, return_when="FIRST_COMPLETED")
+                for future in done:
+                    future.result()
+                    bar.advance()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _single_thread() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def _make_shard(spec: FrameSetSpec, folder: Path, cache_dir: Path, shard: int) -> int:
+    """Renders one shard; a scene whose object turns out broken is drawn again with another object."""
+    maker = _FrameMaker(spec, cache_dir)
+    first = shard * SCENES_PER_SHARD
+    rows: list[Arrays] = []
+    worlds: list[str] = []
+    try:
+        for index in range(first, min(first + SCENES_PER_SHARD, spec.num_scenes)):
+            scene, frames = maker.scene_frames(index)
+            rows.extend(frames)
+            world = {"scene": index, "objects": [item.asset.name for item in scene.objects], **scene.world.to_dict()}
+            worlds.append(json.dumps(world))
+    finally:
+        maker.close()
+    partial = folder / f"{shard:05d}.{os.getpid()}.part"
+    partial.mkdir(parents=True, exist_ok=True)
+    for key in rows[0]:
+        np.save(partial / f"{key}.npy", np.stack([row[key] for row in rows]), allow_pickle=False)
+    (partial / "worlds.jsonl").write_text("\n".join(worlds) + "\n")
+    try:
+        os.replace(partial, folder / f"{shard:05d}")
+    except OSError:  # another process has just finished the same shard
+        shutil.rmtree(partial, ignore_errors=True)
+    return shard
+
+
+class _FrameMaker:
+    """What one worker keeps between scenes."""
+
+    def __init__(self, spec: FrameSetSpec, cache_dir: Path) -> None:
+        self.spec = spec
+        robot = load_robot(spec.robot)
+        resting = RestingPoses(cache_dir)
+        randomization = Randomization().updated(spec.randomization)
+        self._sets = [load_object_set(name, cache_dir) for name in spec.objects]
+        self._samplers = [SceneSampler(objects, resting, randomization) for objects in self._sets]
+        self._library = GraspLibrary(robot.gripper.geometry, resting, cache_dir)
+        self._cell = StillCell(robot, spec.camera)
+
+    def close(self) -> None:
+        self._cell.close()
+
+    def scene_frames(self, index: int) -> tuple[Scene, list[Arrays]]:
+        for attempt in range(20):
+            rng = np.random.default_rng((self.spec.seed, index, attempt))
+            which = int(rng.integers(len(self._sets)))
+            name = self._draw_name(self._sets[which], rng)
+            num_objects = int(rng.integers(1, self.spec.max_objects + 1))
+            try:
+                scene = self._samplers[which].sample((self.spec.seed, index, attempt), name, num_objects)
+                return scene, self._render(scene, rng)
+            except AssetError:
+                continue
+        raise AssetError(f"no usable object in 20 draws from {self.spec.objects}; run evaluate on it to see each reason")
+
+    def _draw_name(self, objects: ObjectSet, rng: np.random.Generator) -> str:
+        names = objects.names
+        if self.spec.holdout_frac > 0:
+            kept = [name for name in names if _held_out(name, self.spec.holdout_frac) == self.spec.only_holdout]
+            names = tuple(kept) or names
+        return str(names[int(rng.integers(len(names)))])
+
+    def _render(self, scene: Scene, rng: np.random.Generator) -> list[Arrays]:
+        self._cell.begin(scene)
+        sets = [self._library.in_scene(scene, i) for i in range(len(scene.objects))]
+        grasps = GraspSet(*(np.concatenate(column) for column in zip(*sets, strict=True)))
+        frames: list[Arrays] = []
+        while len(frames) < self.spec.frames_per_scene:
+            observation = self._cell.look(draw_tool_pose(scene, self._cell.robot, rng), rng)
+            if observation is None:
+                continue
+            view = make_view(observation, self.spec.view)
+            nearest = min(
+                float(np.linalg.norm(item.T_base_obj[:3, 3] - observation.T_base_cam[:3, 3])) for item in scene.objects
+            )
+            frames.append(_pack(view, grasps, nearest, rng))
+        return frames
+
+
+def _held_out(name: str, frac: float) -> bool:
+    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32 < frac
+
+
+def _pack(view: View, grasps: GraspSet, distance_m: float, rng: np.random.Generator) -> Arrays:
+    viewpoint = Viewpoint(view.K, view.T_base_view, view.yaw_rad, view.rgb.shape[0])
+    rows = in_view(grasps.positions_m, grasps.yaws_rad, grasps.widths_m, grasps.qualities, viewpoint)
+    if len(rows) > MAX_GRASPS:  # half the best, half at random from the rest: the map wants coverage too
+        order = np.argsort(-rows[:, 5], kind="stable")
+        best, rest = order[: MAX_GRASPS // 2], order[MAX_GRASPS // 2 :]
+        rows = rows[np.concatenate([best, rng.choice(rest, MAX_GRASPS - len(best), replace=False)])]
+    padded = np.zeros((MAX_GRASPS, 6), dtype=np.float32)
+    padded[: len(rows)] = rows
+    return {
+        "rgb": view.rgb,
+        "height_m": view.height_m.astype(np.float16),
+        "valid": view.valid,
+        "edge_m": np.float32(view.edge_m),  # type: ignore[dict-item]  # a scalar stacks like an array
+        "camera": np.concatenate([view.K.ravel(), view.T_base_view[:3].ravel()]).astype(np.float32),
+        "distance_m": np.float32(distance_m),  # type: ignore[dict-item]
+        "grasps": padded,
+        "num_grasps": np.int32(len(rows)),  # type: ignore[dict-item]
+    }
+
+
+def _read(spec: FrameSetSpec, folder: Path) -> FrameSet:
+    names = [name for name in FrameSet.__dataclass_fields__]
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+    for shard in range(_num_shards(spec)):
+        for name in names:
+            columns[name].append(np.load(folder / f"{shard:05d}" / f"{name}.npy", allow_pickle=False))
+    return FrameSet(**{name: np.concatenate(parts) for name, parts in columns.items()})
+
+
+def batches(num: int, batch_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Index arrays of one epoch in random order; a last short batch is left out."""
+    order = rng.permutation(num)
+    for start in range(0, num - batch_size + 1, batch_size):
+        yield order[start : start + batch_size]
+
+
