@@ -28,6 +28,7 @@ from simtoreal.envs.randomization_groups import (
 )
 from simtoreal.envs.range_group import RangeGroup
 from simtoreal.envs.ranges import Range
+from simtoreal.envs.textures import PROCEDURAL_KINDS, photo_folder_at
 from simtoreal.envs.world_sample import (
     CameraSample,
     DynamicsSample,
@@ -152,18 +153,31 @@ def compose(base: str, *, overrides: Mapping[str, object] | None = None, **group
         for part in reversed(key.split(".")):
             nested = {part: nested}
         composed = composed.updated(nested)
+    if composed.visual.photo_folder:
+        photo_folder_at(composed.visual.photo_folder)
     return composed
 
 
 def preset_table(presets: Sequence[str] = PRESETS) -> str:
     """Markdown table of every parameter: its range in each preset, and its unit."""
+    every_kind = ", ".join(PROCEDURAL_KINDS)
     columns = [_load_preset(name).rows() for name in presets]
     lines = [f"| parameter | {' | '.join(presets)} | unit |", "|---|" + "---|" * len(presets) + "---|"]
     for cells in zip(*columns, strict=True):
         name, _, unit = cells[0]
-        values = [f"`{value}`" if value else "" for _, value, _ in cells]
+        values = ["all" if value == every_kind else f"`{value}`" if value else "" for _, value, _ in cells]
         lines.append(f"| `{name}` | {' | '.join(values)} | {unit} |")
     return "\n".join(lines) + "\n"
+
+
+def _found_photos(randomization: Randomization, path: Traversable | Path) -> Randomization:
+    """Makes the folder of photographs absolute, from where the file lies, and checks it before hours are spent."""
+    folder = randomization.visual.photo_folder
+    if not folder:
+        return randomization
+    near = path.parent / folder if isinstance(path, Path) else Path(folder)
+    photo_folder_at(str(near.resolve()))
+    return randomization.updated({"visual": {"photo_folder": str(near.resolve())}})
 
 
 def _need_group(name: str) -> None:
@@ -189,6 +203,6 @@ def _load_file(path: Traversable | Path) -> Randomization:
     try:
         # The preset `none` spells out what the dataclasses hold already; starting from it would be a circle.
         start = Randomization() if base == "none" else _load_preset(str(base))
-        return start.updated(plain)
+        return _found_photos(start.updated(plain), path)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

@@ -136,6 +136,9 @@ def _below(share: float) -> float:
 def _edges(depth: DepthImage) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Masks (H, W) of the far and the near side of depth edges: where the profile bends; a slanted plane has none."""
     bend = np.asarray(cv2.Laplacian(depth, cv2.CV_32F), dtype=np.float32)
+    # Beyond the rim OpenCV mirrors the image, and a mirrored slope bends.
+    bend[[0, -1], :] = 0.0
+    bend[:, [0, -1]] = 0.0
     jump = np.float32(_EDGE_JUMP) * depth
     far: NDArray[np.bool_] = bend < -jump
     near: NDArray[np.bool_] = bend > jump
