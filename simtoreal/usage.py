@@ -18,7 +18,9 @@ def help_text(schema: type, width: int = 110) -> str:
         schema: a dataclass declared with `simtoreal.schema.option`.
         width: longest line, in characters.
     """
-    return "\n".join(line for key, about in _entries(schema, "", dataclasses.MISSING) for line in _lines(key, about, width))
+    return "\n".join(
+        line for key, about in _entries(schema, "", dataclasses.MISSING) for line in _lines(key, about, width)
+    )
 
 
 def plain(value: Any) -> Any:
