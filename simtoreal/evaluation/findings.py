@@ -119,7 +119,8 @@ def _commonest_failure(info: dict[str, Any]) -> str:
     kind = max(info["failures"], key=lambda name: info["failures"][name])
     count = info["failures"][kind]
     name = kind.replace("_", " ")
-    return f"{count} of {total} failures: {name} ({FAILURE_MEANING.get(kind, 'see the pictures below')})."
+    failures = "failures" if total > 1 else "failure"
+    return f"{count} of {total} {failures}: {name} ({FAILURE_MEANING.get(kind, 'see the pictures below')})."
 
 
 def _invalid(info: dict[str, Any]) -> str:
@@ -129,7 +130,7 @@ def _invalid(info: dict[str, Any]) -> str:
     share = percent(invalid["pc_invalid"])
     return (
         f"{share} of the drawn scenes were invalid and redrawn, more than {MAX_INVALID_PC:g} %; "
-        "look at the objects listed under problems before you trust the figures."
+        "look at the objects before you trust the figures."
     )
 
 
