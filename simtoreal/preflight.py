@@ -34,7 +34,7 @@ def check(config: Any) -> None:
 
 
 def find_bundle(name: str) -> Path:
-    """Folder of a bundle, given as a folder or as the name of one that ships with the package.
+    """Folder of a bundle, given as that folder, as the run that wrote it, or by the name of one that ships.
 
     Raises:
         ConfigError: there is no such bundle.
@@ -44,6 +44,8 @@ def find_bundle(name: str) -> Path:
     if name in names:
         return shipped / name
     folder = Path(name).expanduser()
+    if (folder / "bundle" / "bundle.yaml").is_file():
+        return folder / "bundle"
     if folder.is_dir():
         return folder
     shipped_names = f"Shipped with the package: {', '.join(names)}" if names else "No bundle ships with this package"

@@ -80,7 +80,7 @@ def test_points_at_a_height_lie_there_and_on_the_ray(
 ) -> None:
     points = camera.at_height(pixels, np.full(len(pixels), height_m), model.K, T_base_cam)
     hit = np.isfinite(points).all(axis=1)
-    falling = camera.rays(pixels, model.K, T_base_cam)[:, 2] < -1e-9
+    falling = np.asarray(camera.rays(pixels, model.K, T_base_cam)[:, 2] < -1e-9)
     np.testing.assert_array_equal(hit[falling], True)
     # Near the horizon a point may be kilometres away, where a pixel is no longer a millionth of a metre.
     near = hit & (np.abs(points) < 100.0).all(axis=1)

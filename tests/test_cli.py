@@ -261,8 +261,11 @@ def test_a_gpu_that_is_not_there_is_missed_at_once(
     assert resolve_device(Device.AUTO) == resolve_device(Device.CUDA) == "cuda"
 
 
-def test_a_bundle_is_a_folder(tmp_path: Path) -> None:
+def test_a_bundle_is_a_folder_or_lies_in_the_run_that_wrote_it(tmp_path: Path) -> None:
     assert find_bundle(str(tmp_path)) == tmp_path
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "bundle.yaml").write_text("", encoding="utf-8")
+    assert find_bundle(str(tmp_path)) == tmp_path / "bundle"
     with pytest.raises(ConfigError, match="`simtoreal pretrain` writes one"):
         find_bundle(str(tmp_path / "none"))
 

@@ -23,5 +23,5 @@ def test_the_pictures_of_the_frames_are_up_to_date(tmp_path: Path) -> None:
         now, committed = (folder / name for folder in (tmp_path, ROOT / "docs" / "images"))
         texts = [path.read_text(encoding="utf-8") for path in (now, committed)]
         assert NUMBER.sub("#", texts[0]) == NUMBER.sub("#", texts[1]), f"{name}: run scripts/draw_frames.py"
-        numbers = [np.array(NUMBER.findall(text), dtype=float) for text in texts]
-        np.testing.assert_allclose(*numbers, atol=0.21, err_msg=f"{name}: run scripts/draw_frames.py")
+        new, old = (np.array(NUMBER.findall(text), dtype=np.float64) for text in texts)
+        np.testing.assert_allclose(new, old, atol=0.21, err_msg=f"{name}: run scripts/draw_frames.py")

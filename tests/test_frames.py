@@ -131,7 +131,7 @@ def test_a_camera_that_looks_at_a_point_has_it_on_its_axis_and_the_sky_above(
     T_base_cam = frames.look_at(eye, target)
     assert_rotation(T_base_cam[:3, :3])
     seen = frames.apply(frames.invert(T_base_cam), target)
-    np.testing.assert_allclose(seen, (0.0, 0.0, np.linalg.norm(line)), atol=1e-9)
+    np.testing.assert_allclose(seen, (0.0, 0.0, float(np.linalg.norm(line))), atol=1e-9)
     assert T_base_cam[2, 1] <= 0.0  # +Y of the image points down in the world
     assert abs(T_base_cam[2, 0]) < 1e-9  # and its rows are level
 

@@ -43,7 +43,7 @@ def source_files() -> list[Path]:
 
 def folder_of(package: str) -> Path:
     mapped = SETUPTOOLS["package-dir"]
-    return ROOT / mapped.get(package, package.replace(".", "/"))
+    return ROOT / str(mapped.get(package, package.replace(".", "/")))
 
 
 def test_the_packages_listed_are_the_packages_on_disk() -> None:
