@@ -112,6 +112,7 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self._interface.begin(self._observation)
         self._steps = 0
         self._miss_reported = False
+        self.num_misses = 0
         self._reward.reset(self._situation())
         return self._view(), {"redraws": self._redraws}
 
@@ -208,6 +209,7 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         empty = self._observation.gripper_width_m < _EMPTY_WIDTH_M
         if empty and self._interface.closed_s > _MISS_AFTER_S and not self._miss_reported:
             self._miss_reported = True
+            self.num_misses += 1
             self._source.missed(self._observation.T_base_tcp)
 
     def _info(self, terms: dict[str, float]) -> dict[str, Any]:

@@ -68,10 +68,14 @@ class GraspPolicy:
 class RandomPolicy:
     """Moves at random inside the limits: the floor that every figure stands on."""
 
-    def __init__(self, scale: HeadScale, rng: np.random.Generator) -> None:
+    def __init__(self, scale: HeadScale) -> None:
         self._interface = HeadInterface(scale)
-        self._rng = rng
         self._drift = np.zeros(ACTION_DIM)
+        self.seed((0,))
+
+    def seed(self, seed: tuple[int, ...]) -> None:
+        """Starts a stream of chance of its own."""
+        self._rng = np.random.default_rng(seed)
 
     def reset(self) -> None:
         self._interface.reset()

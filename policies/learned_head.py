@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from simtoreal.contracts import GraspEstimate, Observation
 from simtoreal.head_interface import ACTION_DIM, OBSERVATION_DIM, HeadInterface
 
+OUTPUT_CLIP = "output_clip"  # present in weights whose last layer is clipped to [-1, 1] instead of squashed by tanh
 Weights = dict[str, NDArray[np.float32]]
 
 
@@ -18,7 +19,7 @@ class Layer:
 
 
 class LearnedHead:
-    """A multilayer perceptron with ReLU and a final tanh; numpy is faster than torch for one small vector.
+    """A multilayer perceptron with ReLU and a bounded output; numpy is faster than torch for one small vector.
 
     Args:
         weights: `layers.0.weight`, `layers.0.bias`, `layers.1.weight`, ... as exported.
@@ -30,6 +31,7 @@ class LearnedHead:
     def __init__(self, weights: Weights) -> None:
         self._layers: list[Layer] = []
         width = OBSERVATION_DIM
+        self._clips = OUTPUT_CLIP in weights
         for i in range(len(weights) // 2):
             try:
                 layer = Layer(weights[f"layers.{i}.weight"], weights[f"layers.{i}.bias"])
@@ -61,4 +63,5 @@ class LearnedHead:
         for layer in self._layers[:-1]:
             x = np.maximum(layer.weight @ x + layer.bias, 0.0)
         last = self._layers[-1]
-        return np.asarray(np.tanh(last.weight @ x + last.bias), dtype=np.float32)
+        x = last.weight @ x + last.bias
+        return np.asarray(np.clip(x, -1.0, 1.0) if self._clips else np.tanh(x), dtype=np.float32)

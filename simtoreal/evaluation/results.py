@@ -62,6 +62,7 @@ class EpisodeRecord:
     fits_gripper: bool = True
     oracle_success: bool | None = None
     arm: str = "policy"
+    target_name: str = ""  # what the scene was drawn around; `object_name` is what was lifted, if it was another
     world_sample: dict[str, Any] = field(default_factory=dict)  # the randomized values of this scene
 
     def __post_init__(self) -> None:

@@ -1,0 +1,192 @@
+"""A policy on disk: a folder of safetensors and YAML with its measured figures, its provenance and a card to read.
+
+| file | holds |
+|---|---|
+| `bundle.yaml` | format version, encoder, view, head, control scale, measured perception error |
+| `encoder.safetensors` | weights of the encoder |
+| `head.safetensors` | weights of the learned head, where there is one |
+| `camera.yaml` | the camera it was trained with |
+| `figures.json` | what was measured, with n and intervals |
+| `provenance.yaml` | command, configuration, revision, seeds, hashes of the data |
+| `README.md` | the card |
+
+Nothing in it can run code when it is read.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from simtoreal.camera import CameraModel
+from simtoreal.head_interface import HeadScale
+from simtoreal.perception_error import PerceptionError
+
+FORMAT_VERSION = 1
+Arrays = dict[str, NDArray[Any]]
+Schema = TypeVar("Schema")
+
+
+class BundleError(ValueError):
+    """A folder is no bundle, is broken, or was written by another version."""
+
+
+@dataclass(frozen=True)
+class CameraRecord:
+    """The camera a policy was trained with, as data."""
+
+    placement: str
+    modality: str
+    model: CameraModel
+
+    def to_dict(self) -> dict[str, Any]:
+        model = dataclasses.asdict(self.model)
+        return {"placement": self.placement, "modality": self.modality, **model, "distortion": list(self.model.distortion)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "CameraRecord":
+        k1, k2, p1, p2, k3 = (float(value) for value in data["distortion"])
+        model = CameraModel(
+            int(data["width_px"]), int(data["height_px"]), float(data["fx"]), float(data["fy"]), float(data["cx"]),
+            float(data["cy"]), (k1, k2, p1, p2, k3),
+        )  # fmt: skip
+        return cls(str(data["placement"]), str(data["modality"]), model)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Everything a policy is made of; `encoder` and `view` are plain mappings that the policy package reads."""
+
+    encoder: dict[str, Any]
+    view: dict[str, Any]
+    head: str  # "servo" or "learned": the one that won the paired comparison
+    scale: HeadScale
+    error: PerceptionError
+    camera: CameraRecord
+    encoder_weights: Arrays
+    head_weights: Arrays = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    card: str = ""
+
+
+def save_bundle(bundle: Bundle, folder: Path) -> None:
+    """Writes a bundle beside its place, then moves it there: what was there stays until the new one is whole.
+
+    Raises:
+        OSError: the folder cannot be written; names it.
+    """
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        _write(bundle, partial)
+        old = folder.with_name(f".{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(partial, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise OSError(f"cannot write the bundle {folder} ({error.strerror or error}); free space or choose another out=") from error
+
+
+def _write(bundle: Bundle, folder: Path) -> None:
+    description = {
+        "format_version": FORMAT_VERSION,
+        "encoder": bundle.encoder,
+        "view": bundle.view,
+        "head": bundle.head,
+        "scale": dataclasses.asdict(bundle.scale),
+        "perception_error": bundle.error.to_dict(),
+    }
+    _dump_yaml(description, folder / "bundle.yaml")
+    _dump_yaml(bundle.camera.to_dict(), folder / "camera.yaml")
+    _dump_yaml(bundle.provenance, folder / "provenance.yaml")
+    save_file({name: np.ascontiguousarray(value) for name, value in bundle.encoder_weights.items()},
+              folder / "encoder.safetensors")  # fmt: skip
+    if bundle.head_weights:
+        save_file({name: np.ascontiguousarray(value) for name, value in bundle.head_weights.items()},
+                  folder / "head.safetensors")  # fmt: skip
+    (folder / "figures.json").write_text(json.dumps(bundle.figures, indent=1) + "\n")
+    (folder / "README.md").write_text(bundle.card)
+
+
+def _dump_yaml(data: dict[str, Any], path: Path) -> None:
+    path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Reads and checks a bundle.
+
+    Raises:
+        BundleError: it is no bundle, a file is missing, cut off or not finite, or the format version differs.
+    """
+    description = _load_yaml(folder / "bundle.yaml")
+    version = description.get("format_version")
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"{folder}: format_version {version!r}, this package reads {FORMAT_VERSION}; train it anew with "
+            "`simtoreal pretrain`, or install the version of simtoreal named in its provenance.yaml"
+        )
+    try:
+        return Bundle(
+            encoder=dict(description["encoder"]),
+            view=dict(description["view"]),
+            head=_one_of(description["head"], ("servo", "learned"), folder),
+            scale=HeadScale(**description["scale"]),
+            error=PerceptionError.from_dict(description["perception_error"]),
+            camera=CameraRecord.from_dict(_load_yaml(folder / "camera.yaml")),
+            encoder_weights=_load_weights(folder / "encoder.safetensors"),
+            head_weights=_load_weights(folder / "head.safetensors") if (folder / "head.safetensors").exists() else {},
+            figures=json.loads((folder / "figures.json").read_text()),
+            provenance=_load_yaml(folder / "provenance.yaml"),
+            card=(folder / "README.md").read_text(),
+        )
+    except KeyError as error:
+        raise BundleError(f"{folder}: bundle.yaml or camera.yaml lacks the field {error}") from error
+    except (TypeError, ValueError, OSError) as error:
+        if isinstance(error, BundleError):
+            raise
+        raise BundleError(f"{folder}: {error}") from error
+
+
+def _one_of(value: str, allowed: tuple[str, ...], folder: Path) -> str:
+    if value not in allowed:
+        raise BundleError(f"{folder}: head must be one of {allowed}, got {value!r}")
+    return value
+
+
+def _load_yaml(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise BundleError(f"{path.parent} is no policy bundle: {path.name} is missing") from error
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise BundleError(f"{path} cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise BundleError(f"{path} must hold a mapping, got {type(data).__name__}")
+    return data
+
+
+def _load_weights(path: Path) -> Arrays:
+    try:
+        weights = load_file(path)
+    except FileNotFoundError as error:
+        raise BundleError(f"{path.parent} is no complete policy bundle: {path.name} is missing") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BundleError(f"{path} is broken or cut off ({error}); copy the bundle again or train it anew") from error
+    for name, value in weights.items():
+        if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
+            raise BundleError(f"{path}: tensor {name} is not finite; train the bundle anew")
+    return weights
