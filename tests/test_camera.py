@@ -79,7 +79,7 @@ def test_points_at_a_height_lie_there_and_on_the_ray(
     model: CameraModel, T_base_cam: NDArray[np.float64], pixels: list[tuple[float, float]], height_m: float
 ) -> None:
     points = camera.at_height(pixels, np.full(len(pixels), height_m), model.K, T_base_cam)
-    hit = np.isfinite(points).all(axis=1)
+    hit = np.asarray(np.isfinite(points).all(axis=1))
     falling = np.asarray(camera.rays(pixels, model.K, T_base_cam)[:, 2] < -1e-9)
     np.testing.assert_array_equal(hit[falling], True)
     # Near the horizon a point may be kilometres away, where a pixel is no longer a millionth of a metre.
