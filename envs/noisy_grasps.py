@@ -45,7 +45,9 @@ class NoisyGrasps:
         self._shared = self._rng.normal(size=5)
         self._wrong_draw = float(self._rng.random())
         angle = self._rng.uniform(-math.pi, math.pi)
-        self._wrong_offset = _WRONG_OFFSET_M * self._rng.uniform(0.5, 1.5) * np.array([math.cos(angle), math.sin(angle)])
+        self._wrong_offset = (
+            _WRONG_OFFSET_M * self._rng.uniform(0.5, 1.5) * np.array([math.cos(angle), math.sin(angle)])
+        )
         self._last: GraspEstimate | None = None
         self._seen_at_s = 0.0
 

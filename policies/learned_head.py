@@ -52,9 +52,7 @@ class LearnedHead:
     def retry(self) -> None:
         """Nothing to do: the head has learned to open and try again."""
 
-    def act(
-        self, observation: Observation, estimate: GraspEstimate, interface: HeadInterface
-    ) -> NDArray[np.floating]:
+    def act(self, observation: Observation, estimate: GraspEstimate, interface: HeadInterface) -> NDArray[np.floating]:
         return self.forward(interface.vector(observation, estimate))
 
     def forward(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -172,9 +172,7 @@ def _view_rays(K: FloatArray, pixels: int) -> FloatArray:
     return np.stack([x, y, np.ones_like(x)], axis=-1)
 
 
-def _warp_rgb(
-    rgb: NDArray[np.uint8], map_x: NDArray[np.float32], map_y: NDArray[np.float32]
-) -> NDArray[np.uint8]:
+def _warp_rgb(rgb: NDArray[np.uint8], map_x: NDArray[np.float32], map_y: NDArray[np.float32]) -> NDArray[np.uint8]:
     step = _source_step(map_x, map_y)
     if step > 1.5:  # a large image is averaged down first, or the warp would pick single noisy pixels
         size = (max(1, round(rgb.shape[1] / step)), max(1, round(rgb.shape[0] / step)))

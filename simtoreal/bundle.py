@@ -50,7 +50,12 @@ class CameraRecord:
 
     def to_dict(self) -> dict[str, Any]:
         model = dataclasses.asdict(self.model)
-        return {"placement": self.placement, "modality": self.modality, **model, "distortion": list(self.model.distortion)}
+        return {
+            "placement": self.placement,
+            "modality": self.modality,
+            **model,
+            "distortion": list(self.model.distortion),
+        }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "CameraRecord":
@@ -98,7 +103,9 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise OSError(f"cannot write the bundle {folder} ({error.strerror or error}); free space or choose another out=") from error
+        raise OSError(
+            f"cannot write the bundle {folder} ({error.strerror or error}); free space or choose another out="
+        ) from error
 
 
 def _write(bundle: Bundle, folder: Path) -> None:

@@ -33,7 +33,10 @@ class Pacer:
     """
 
     def __init__(
-        self, control_hz: float, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+        self,
+        control_hz: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._period_s = 1.0 / control_hz
         self._clock = clock

@@ -50,7 +50,10 @@ def _figure_lines(figures: dict[str, Any]) -> list[str]:
     heads = figures.get("heads")
     if heads:
         rates = ", ".join(f"{head} {100 * rate:.1f} %" for head, rate in heads["success"].items())
-        lines += ["", f"Heads on the same {heads['episodes']} scenes of `{heads['objects']}`: {rates}; shipped: {heads['winner']}."]
+        lines += [
+            "",
+            f"Heads on the same {heads['episodes']} scenes of `{heads['objects']}`: {rates}; shipped: {heads['winner']}.",
+        ]
     return [*lines, ""]
 
 
@@ -64,5 +67,7 @@ def _error_lines(bundle: Bundle) -> list[str]:
     ]
     for row in zip(error.distance_m, error.lateral_m, error.height_m, error.yaw_rad, error.wrong_frac, strict=True):
         distance, lateral, height, yaw, wrong = row
-        lines.append(f"| {distance:.2f} | {1e3 * lateral:.1f} | {1e3 * height:.1f} | {57.3 * yaw:.1f} | {100 * wrong:.1f} |")
+        lines.append(
+            f"| {distance:.2f} | {1e3 * lateral:.1f} | {1e3 * height:.1f} | {57.3 * yaw:.1f} | {100 * wrong:.1f} |"
+        )
     return [*lines, ""]

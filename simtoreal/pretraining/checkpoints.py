@@ -23,7 +23,9 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         partial.unlink(missing_ok=True)
-        raise OSError(f"cannot write {path}: {error}; free space or choose another out=, then go on with resume=true") from error
+        raise OSError(
+            f"cannot write {path}: {error}; free space or choose another out=, then go on with resume=true"
+        ) from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:

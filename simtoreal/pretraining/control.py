@@ -340,4 +340,6 @@ def _check_export(model: BaseAlgorithm, weights: Weights) -> None:
     expected, _ = model.predict(inputs, deterministic=True)
     error = max(float(np.abs(head.forward(x) - y).max()) for x, y in zip(inputs, expected, strict=True))
     if not math.isfinite(error) or error > 1e-4:
-        raise ValueError(f"exported head differs from the trained actor by {error:.2g}; the export does not fit this actor")
+        raise ValueError(
+            f"exported head differs from the trained actor by {error:.2g}; the export does not fit this actor"
+        )

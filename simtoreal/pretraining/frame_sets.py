@@ -183,7 +183,9 @@ class _FrameMaker:
                 return scene, self._render(scene, rng)
             except AssetError:
                 continue
-        raise AssetError(f"no usable object in 20 draws from {self.spec.objects}; run evaluate on it to see each reason")
+        raise AssetError(
+            f"no usable object in 20 draws from {self.spec.objects}; run evaluate on it to see each reason"
+        )
 
     def _draw_name(self, objects: ObjectSet, rng: np.random.Generator) -> str:
         names = objects.names
@@ -248,5 +250,3 @@ def batches(num: int, batch_size: int, rng: np.random.Generator) -> Iterator[NDA
     order = rng.permutation(num)
     for start in range(0, num - batch_size + 1, batch_size):
         yield order[start : start + batch_size]
-
-

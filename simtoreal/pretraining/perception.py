@@ -46,7 +46,9 @@ def train_encoder(
     """Trains an encoder on a frame set; goes on from the last finished epoch where `run.folder` holds one."""
     torch.set_num_threads(plan.num_threads)
     torch.manual_seed(plan.seed)
-    net = build_encoder(spec, run.weights, pretrained=run.weights is not None or spec.name != "conv_small").to(plan.device)
+    net = build_encoder(spec, run.weights, pretrained=run.weights is not None or spec.name != "conv_small").to(
+        plan.device
+    )
     optimizer = torch.optim.AdamW(net.parameters(), lr=plan.learning_rate, weight_decay=1e-4)
     steps_per_epoch = len(frames) // plan.batch_size
     if steps_per_epoch == 0:
@@ -204,7 +206,9 @@ def error_model(errors: dict[str, NDArray[np.float64]], min_frames: int = 30) ->
     Raises:
         ValueError: there are too few frames to fit anything.
     """
-    columns: dict[str, list[float]] = {name: [] for name in ("distance_m", "lateral_m", "height_m", "yaw_rad", "wrong_frac")}
+    columns: dict[str, list[float]] = {
+        name: [] for name in ("distance_m", "lateral_m", "height_m", "yaw_rad", "wrong_frac")
+    }
     distance = errors["distance_m"]
     for low, high in zip(_DISTANCE_EDGES_M, _DISTANCE_EDGES_M[1:], strict=False):
         inside = (distance >= low) & (distance < high)

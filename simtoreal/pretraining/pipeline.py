@@ -244,7 +244,11 @@ def _with_figures(job: _Job, bundle: Bundle, result: EvaluationResult, wall_s: f
     info = result.to_eval_info()
     figures = {
         **bundle.figures,
-        "random_test": {"policy": info["overall"], "oracle": _overall(info["oracle"]), "random": _overall(info["random"])},
+        "random_test": {
+            "policy": info["overall"],
+            "oracle": _overall(info["oracle"]),
+            "random": _overall(info["random"]),
+        },
         "timing": info["timing"],
         "training_wall_s": round(wall_s, 1),
     }
