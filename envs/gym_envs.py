@@ -13,7 +13,7 @@ Example:
     >>> env.close()
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,8 @@ class EnvConfig:
     randomization: str = "default"
     robot: str = "panda"
     num_objects: int = 1
-    perception_error: PerceptionError = PerceptionError()
-    reward: RewardConfig = RewardConfig()
+    perception_error: PerceptionError = field(default_factory=PerceptionError)
+    reward: RewardConfig = field(default_factory=RewardConfig)
     cache_dir: Path | None = None
 
 
@@ -133,7 +133,7 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             self.adaptive.record(self._probe, success)
         return self._view(), float(sum(terms.values())), success, truncated, self._info(terms)
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """The camera image of the latest observation; GraspState renders nothing and returns None."""
         return self._observation.rgb
 

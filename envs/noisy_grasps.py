@@ -21,6 +21,7 @@ class NoisyGrasps:
         self._source = source
         self._error = error
         self._rng = rng
+        self._last: GraspEstimate | None = None
         self.scale = 1.0  # of all errors; a curriculum raises it
         self._draw_episode()
 
@@ -48,7 +49,7 @@ class NoisyGrasps:
         self._wrong_offset = (
             _WRONG_OFFSET_M * self._rng.uniform(0.5, 1.5) * np.array([math.cos(angle), math.sin(angle)])
         )
-        self._last: GraspEstimate | None = None
+        self._last = None
         self._seen_at_s = 0.0
 
     def _is_close(self, observation: Observation, last: GraspEstimate) -> bool:

@@ -1,4 +1,4 @@
-"""The privileged planner as a source of grasps: it knows every mesh and pose, and is the ceiling of every evaluation."""
+"""The privileged planner as a source of grasps: it knows every mesh and pose: the ceiling of every evaluation."""
 
 import math
 

@@ -51,6 +51,8 @@ class ViewState(NamedTuple):
 
 
 class Image(NamedTuple):
+    """What the sensor delivers, with the calibration that goes with it."""
+
     rgb: NDArray[np.uint8] | None
     depth_m: NDArray[np.float32] | None
     K: FloatArray

@@ -48,6 +48,7 @@ class GraspNet(nn.Module):
         super().__init__()
         self.features = features
         self.readout = nn.Conv2d(num_features, NUM_YAWS * NUM_FIELDS, 1)
+        assert self.readout.bias is not None
         with torch.no_grad():
             self.readout.weight.mul_(0.1)
             self.readout.bias.zero_()
@@ -135,12 +136,10 @@ class BackboneFeatures(nn.Module):
                 self.adapt.weight[c, c] = 1.0
         self.backbone = backbone
         config: Any = backbone.config
-        sizes = getattr(config, "hidden_sizes", None)
+        sizes: list[int] | None = getattr(config, "hidden_sizes", None)
         self.is_vit = sizes is None
         self.patch_px = int(config.patch_size) if self.is_vit else 0
-        self.neck = nn.ModuleList(
-            nn.Conv2d(size, num_features, 1) for size in ([config.hidden_size] if self.is_vit else sizes)
-        )
+        self.neck = nn.ModuleList(nn.Conv2d(size, num_features, 1) for size in sizes or [config.hidden_size])
         self.smooth = _block(num_features, num_features)
 
     def forward(self, view: Tensor) -> Tensor:

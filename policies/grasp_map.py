@@ -1,7 +1,7 @@
 """The dense grasp map: for every cell of the view and every yaw bin, is there a grasp, and exactly where and how wide.
 
-A cell holds `NUM_YAWS` bins because a round object can be grasped from all sides alike: one angle per cell would have to
-be an arbitrary choice among equals, and such a label teaches noise. Numpy only: a robot's computer needs no torch.
+A cell holds `NUM_YAWS` bins because a round object can be grasped from all sides alike: one angle per cell would have
+to be an arbitrary choice among equals, and such a label teaches noise. Numpy only: a robot's computer needs no torch.
 
 A grasp is where its tool position (between the finger tips) appears in the view, plus its height; the ray through that
 pixel meets that height at one point.
@@ -65,7 +65,7 @@ def in_view(
 
 
 def targets(rows: NDArray[np.float32], pixels: int) -> NDArray[np.float32]:
-    """Training targets (NUM_YAWS, NUM_FIELDS, h, w) of grasps (G, 6); the best grasp of each cell and bin gives its fields.
+    """Training targets (NUM_YAWS, NUM_FIELDS, h, w) of grasps (G, 6); the best of each cell and bin gives its fields.
 
     Quality is flat inside the cell and bin a grasp lies in and falls off quickly outside.
     """
@@ -76,7 +76,7 @@ def targets(rows: NDArray[np.float32], pixels: int) -> NDArray[np.float32]:
     return result
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _splat(rows, result):  # type: ignore[no-untyped-def]
     cells = result.shape[2]
     for g in range(rows.shape[0]):

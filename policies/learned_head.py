@@ -1,4 +1,4 @@
-"""The learned head: the actor of a reinforcement-learning run as a plain network, free of the library that trained it."""
+"""The learned head: the actor of a reinforcement-learning run as a plain network, without the library that made it."""
 
 from dataclasses import dataclass
 
@@ -14,6 +14,8 @@ Weights = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Layer:
+    """One linear layer."""
+
     weight: NDArray[np.float32]  # (outputs, inputs)
     bias: NDArray[np.float32]  # (outputs,)
 

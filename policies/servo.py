@@ -18,6 +18,8 @@ FloatArray = NDArray[np.float64]
 
 
 class Phase(Enum):
+    """What the servo is doing."""
+
     APPROACH = "approach"
     DESCEND = "descend"
     CLOSE = "close"
@@ -26,6 +28,8 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class ServoConfig:
+    """Distances, tolerances and times of the servo."""
+
     clearance_m: float = 0.07  # above the grasp, before descending
     lift_m: float = 0.18
     tolerance_m: float = 0.006  # across, before descending
@@ -92,8 +96,9 @@ class ServoHead:
             elif abs(error[2]) < config.depth_tolerance_m or self._still_s > config.steady_s + 0.2 or impatient:
                 self._T_closed = observation.T_base_tcp.copy()
                 self._enter(Phase.CLOSE)
-        elif self.phase is Phase.CLOSE and self._phase_s > config.close_s:
-            if self._still_s > config.steady_s or impatient:
+        elif self.phase is Phase.CLOSE:
+            steady = self._still_s > config.steady_s or impatient
+            if steady and self._phase_s > config.close_s:
                 self._enter(Phase.LIFT)
 
     def _goal(self, observation: Observation, estimate: GraspEstimate) -> FloatArray:

@@ -1,9 +1,9 @@
 """The one path from a camera image to what an encoder sees.
 
-Every image is turned into a *canonical view*: a virtual camera at the very place of the real one (so no parallax, a pure
-rotation and zoom), looking at a square region of the table, level with the tool or the horizon. Whatever the lens, the
-resolution, the distortion and the tilt of the real camera, an object of a given size then has about the same size in the
-view, and the network need not learn cameras.
+Every image is turned into a *canonical view*: a virtual camera at the very place of the real one (so no parallax, a
+pure rotation and zoom), looking at a square region of the table, level with the tool or the horizon. Whatever the lens,
+the resolution, the distortion and the tilt of the real camera, an object of a given size then has about the same size
+in the view, and the network need not learn cameras.
 
 Depth becomes height above the nominal table in the base frame, which does not change when the camera moves.
 """

@@ -1,6 +1,6 @@
 """What the parts of the system hand to one another: records, and the protocols of controllers and policies.
 
-A simulator, a real arm, a recorded log and a fake are all a `Controller`. `simtoreal.runtime` is the one loop over them.
+A simulator, a real arm, a recorded log, a fake: each is a `Controller`; `simtoreal.runtime` is the one loop over them.
 Frames: `base` (robot base, +Z up), `tcp` (between the finger tips, +Z approach, +X the direction the jaws close in),
 `cam` (optical: +Z forward, +X right, +Y down), `grasp` (a tool pose to close at).
 """

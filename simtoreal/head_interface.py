@@ -116,7 +116,7 @@ class HeadInterface:
                 *self._recent,
             ]
         )
-        return np.clip(vector, -_CLIP, _CLIP).astype(np.float32)
+        return np.asarray(np.clip(vector, -_CLIP, _CLIP), dtype=np.float32)
 
     def action(self, vector: NDArray[np.floating], observation: Observation) -> Action:
         """The action a head means by (ACTION_DIM,) numbers in [-1, 1]; remembers it."""

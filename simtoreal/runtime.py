@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from simtoreal.contracts import Action, Controller, Observation, Policy
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True)
+class Step:
     """What subscribers are told after each control period."""
 
     index: int

@@ -59,6 +59,8 @@ class Job(NamedTuple):
 
 
 class EpisodeRun(NamedTuple):
+    """A finished episode: its record, and what it cost."""
+
     record: EpisodeRecord
     policy_s: np.ndarray[Any, np.dtype[np.float32]]  # image to action, every control period
     num_steps: int

@@ -16,8 +16,8 @@ from simtoreal.evaluation.report import FailureStrip, Picture, ReportContent, Vi
 from simtoreal.evaluation.results import EpisodeRecord, EvaluationResult
 from simtoreal.evaluation.runner import EvaluationPlan
 from simtoreal.evaluation.video import VideoWriter
-from simtoreal.policies.grasp_policy import GraspPolicy
 from simtoreal.perception_error import PerceptionError
+from simtoreal.policies.grasp_policy import GraspPolicy
 from simtoreal.progress import Progress
 from simtoreal.runtime import Step
 
@@ -134,7 +134,7 @@ def _first_look(arena: Arena, record: EpisodeRecord) -> Picture | None:
         return None
     policy.reset()
     policy.act(observation)
-    if policy.estimate is None or observation.rgb is None and observation.depth_m is None:
+    if policy.estimate is None or (observation.rgb is None and observation.depth_m is None):
         return None
     rgb = draw_estimate(observation, policy.estimate, arena.robot.gripper.max_opening_m)
     return Picture(rgb, f"{record.object_name} ({record.group}), quality {policy.estimate.quality:.2f}", record.success)

@@ -16,16 +16,16 @@ def write_card(bundle: Bundle, preset: str) -> str:
         "[simtoreal](https://pypi.org/project/simtoreal).",
         "",
         f"- encoder: `{bundle.encoder['name']}`, {_num_parameters(bundle):,} parameters; head: {bundle.head}",
-        f"- camera: {model.width_px} x {model.height_px} px, fx {model.fx:.1f} px; other sizes and lenses are resampled "
-        "to the same view",
+        f"- camera: {model.width_px} x {model.height_px} px, fx {model.fx:.1f} px; other sizes and lenses are "
+        "resampled to the same view",
         f"- trained by `preset={preset}`; command, configuration, revision and data hashes are in `provenance.yaml`",
         "",
         *_figure_lines(bundle.figures),
         *_error_lines(bundle),
         "## Not for",
         "",
-        "Objects wider than the gripper opens, grasps that have to come from the side, transparent or mirroring objects, "
-        "and bins in which objects lie on one another. It has met no real robot yet: fine-tune and test before use.",
+        "Objects wider than the gripper opens, grasps that have to come from the side, transparent or mirroring "
+        "objects, and bins in which they lie on one another. It has met no real robot yet: fine-tune and test it first.",
         "",
     ]
     return "\n".join(lines)
@@ -44,16 +44,13 @@ def _figure_lines(figures: dict[str, Any]) -> list[str]:
         for arm, overall in arms.items():
             if overall is not None:
                 low, high = overall["pc_success_ci95"]
-                lines.append(
-                    f"| {objects} | {arm} | {overall['pc_success']:.1f} % | {low:.1f} to {high:.1f} | {overall['n_episodes']} |"
-                )
+                rate, num = overall["pc_success"], overall["n_episodes"]
+                lines.append(f"| {objects} | {arm} | {rate:.1f} % | {low:.1f} to {high:.1f} | {num} |")
     heads = figures.get("heads")
     if heads:
         rates = ", ".join(f"{head} {100 * rate:.1f} %" for head, rate in heads["success"].items())
-        lines += [
-            "",
-            f"Heads on the same {heads['episodes']} scenes of `{heads['objects']}`: {rates}; shipped: {heads['winner']}.",
-        ]
+        scenes = f"the same {heads['episodes']} scenes of `{heads['objects']}`"
+        lines += ["", f"Heads on {scenes}: {rates}; shipped: {heads['winner']}."]
     return [*lines, ""]
 
 

@@ -1,7 +1,7 @@
 """Control pretraining: stable-baselines3 trains a head in `GraspState-v0` against the measured perception error.
 
-A curriculum keeps it learnable: perception error and dynamics start small and widen while success holds (automatic domain
-randomization). Everything at once from the start was tried, and was worse after twice the steps.
+A curriculum keeps it learnable: perception error and dynamics start small and widen while success holds (automatic
+domain randomization). Everything at once from the start was tried, and was worse after twice the steps.
 """
 
 import json
@@ -175,8 +175,8 @@ def _add_demonstrations(model: OffPolicyAlgorithm, config: EnvConfig, plan: Cont
     rng = np.random.default_rng(plan.seed + 1)
     with progress.task("demonstrations", plan.demonstration_steps) as bar:
         for _ in range(plan.demonstration_steps):
-            action = env.demonstrate(servo) + rng.normal(0.0, 0.15, ACTION_DIM) * (1, 1, 1, 1, 0)
-            action = np.clip(action, -1.0, 1.0).astype(np.float32)
+            wanted = env.demonstrate(servo) + rng.normal(0.0, 0.15, ACTION_DIM) * (1, 1, 1, 1, 0)
+            action = np.clip(wanted, -1.0, 1.0).astype(np.float32)
             following, reward, terminated, truncated, _ = env.step(action)
             stored.append([observation, following, action, reward, terminated, truncated and not terminated])
             observation = following

@@ -237,7 +237,7 @@ def _pack(view: View, grasps: GraspSet, distance_m: float, rng: np.random.Genera
 
 
 def _read(spec: FrameSetSpec, folder: Path) -> FrameSet:
-    names = [name for name in FrameSet.__dataclass_fields__]
+    names = list(FrameSet.__dataclass_fields__)
     columns: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
     for shard in range(_num_shards(spec)):
         for name in names:

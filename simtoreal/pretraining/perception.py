@@ -1,5 +1,6 @@
 """Perception pretraining: supervised, on single rendered frames with privileged grasp labels."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from simtoreal.perception_error import PerceptionError
 from simtoreal.policies.encoders import EncoderSpec, GraspNet, build_encoder
 from simtoreal.policies.grasp_map import decode, targets
 from simtoreal.policies.view import ViewSpec, channels
-from simtoreal.perception_error import PerceptionError
 from simtoreal.pretraining.checkpoints import load_checkpoint, save_checkpoint
 from simtoreal.pretraining.frame_sets import FrameSet, batches
 from simtoreal.pretraining.tracking import Tracker
@@ -210,7 +211,7 @@ def error_model(errors: dict[str, NDArray[np.float64]], min_frames: int = 30) ->
         name: [] for name in ("distance_m", "lateral_m", "height_m", "yaw_rad", "wrong_frac")
     }
     distance = errors["distance_m"]
-    for low, high in zip(_DISTANCE_EDGES_M, _DISTANCE_EDGES_M[1:], strict=False):
+    for low, high in itertools.pairwise(_DISTANCE_EDGES_M):
         inside = (distance >= low) & (distance < high)
         if int(inside.sum()) < min_frames:
             continue

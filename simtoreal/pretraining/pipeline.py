@@ -1,4 +1,4 @@
-"""The `pretrain` and `quickstart` commands: perception, then control, then a bundle that was measured before it ships."""
+"""The `pretrain` and `quickstart` commands: perception, then control, then a bundle measured before it ships."""
 
 import json
 import time
@@ -200,7 +200,7 @@ def _with_better_head(job: _Job, bundle: Bundle) -> Bundle:
     _save(job, bundle)
     success: dict[str, list[bool]] = {}
     for head in ("servo", "learned"):
-        spec = replace(_arena(job, job.config.objects[-1]), head=head)  # type: ignore[arg-type]  # a literal of the loop
+        spec = replace(_arena(job, job.config.objects[-1]), head=head)
         plan = EvaluationPlan(_HEAD_EPISODES, ("policy",), job.config.workers, job.config.out / "heads" / head,
                               job.config.resume, label=f"head {head}")  # fmt: skip
         result = run_evaluation(spec, plan, job.progress)
