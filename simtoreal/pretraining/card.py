@@ -25,7 +25,7 @@ def write_card(bundle: Bundle, preset: str) -> str:
         "## Not for",
         "",
         "Objects wider than the gripper opens, grasps that have to come from the side, transparent or mirroring "
-        "objects, and bins in which they lie on one another. It has met no real robot yet: fine-tune and test it first.",
+        "objects, and bins in which they lie on one another. It has met no real robot yet: fine-tune and test first.",
         "",
     ]
     return "\n".join(lines)
