@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,27 +72,27 @@ def run_episode(
         observation: what `controller.reset` returned.
         pacer: for controllers that run in real time; a simulator's time passes in `send_action`.
 
-    The controller is stopped however the loop ends.
+    However the loop ends, the controller is stopped first, and then every subscriber hears of the end.
     """
-    policy.reset()
-    for subscriber in subscribers:
-        subscriber.episode_start()
     index = 0
-    try:
-        while not finished(index):
-            started_s = time.perf_counter()
-            action = policy.act(observation)
-            policy_s = time.perf_counter() - started_s
-            sent = controller.send_action(action)
-            policy.sent(sent)
+    with ExitStack() as endings:
+        try:
+            policy.reset()
             for subscriber in subscribers:
-                subscriber.step(Step(index, observation, sent, policy_s))
-            if pacer is not None:
-                pacer.wait()
-            observation = controller.get_observation()
-            index += 1
-    finally:
-        controller.stop()
-        for subscriber in subscribers:
-            subscriber.episode_end()
+                endings.callback(subscriber.episode_end)
+                subscriber.episode_start()
+            while not finished(index):
+                started_s = time.perf_counter()
+                action = policy.act(observation)
+                policy_s = time.perf_counter() - started_s
+                sent = controller.send_action(action)
+                policy.sent(sent)
+                for subscriber in subscribers:
+                    subscriber.step(Step(index, observation, sent, policy_s))
+                if pacer is not None:
+                    pacer.wait()
+                observation = controller.get_observation()
+                index += 1
+        finally:
+            controller.stop()
     return index

@@ -1,6 +1,13 @@
-"""What holds for every test: one thread, the same examples in every run, no test on hardware that is not there."""
+"""What holds for every test: one thread, the same examples in every run, no test on hardware that is not there.
+
+Whatever is built while testing goes to a folder of this session, so that the cache of whoever runs the tests is neither
+used nor filled.
+"""
 
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
 # Before numpy and torch are imported: threads of theirs beside simulator processes slow both down.
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -11,6 +18,25 @@ from hypothesis import settings  # noqa: E402
 
 settings.register_profile("simtoreal", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("simtoreal")
+
+CACHE = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Points the cache, also that of worker processes, to a folder that all tests of the session share."""
+    config.stash[CACHE] = Path(tempfile.mkdtemp(prefix="simtoreal-tests-"))
+    os.environ["SIMTOREAL_CACHE"] = str(config.stash[CACHE])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Removes what was built."""
+    shutil.rmtree(config.stash[CACHE], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cache_dir(pytestconfig: pytest.Config) -> Path:
+    """The folder that built objects, resting poses, grasps and frames of this session are kept in."""
+    return pytestconfig.stash[CACHE]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
