@@ -1,4 +1,4 @@
-"""Triangle meshes prepared for rendering: welded, consistently oriented, with normals that are smooth except at creases."""
+"""Triangle meshes prepared for rendering: consistently oriented, with normals that are smooth except at creases."""
 
 import math
 from dataclasses import dataclass
@@ -46,7 +46,8 @@ class RenderMesh:
         _check(vertices, triangles, colours)
         welded = _weld(vertices)
         weighted = _weighted_normals(vertices, triangles)
-        keep = np.linalg.norm(weighted, axis=1) > 0.0
+        places = welded[triangles]
+        keep = (np.linalg.norm(weighted, axis=1) > 0.0) & (places != np.roll(places, 1, axis=1)).all(axis=1)
         triangles, weighted = triangles[keep], weighted[keep]
         is_closed = _is_closed(welded[triangles], len(vertices))
         if is_closed:
@@ -55,7 +56,9 @@ class RenderMesh:
             weighted[inside_out] *= -1.0
         normals = _corner_normals(welded[triangles], weighted, len(vertices))
         source, new_faces, new_normals = _split(triangles, normals)
-        return cls._finish(vertices[source], new_normals, new_faces, None if colours is None else colours[source], is_closed)
+        return cls._finish(
+            vertices[source], new_normals, new_faces, None if colours is None else colours[source], is_closed
+        )
 
     @classmethod
     def _finish(
@@ -133,8 +136,10 @@ def _check(vertices: Floats, faces: Indices, rgb: NDArray[np.uint8] | None) -> N
         raise ValueError(f"faces must have shape (F, 3), got {faces.shape}")
     finite = np.isfinite(vertices).all(axis=1)
     if not finite.all():
-        raise ValueError(f"vertices_m must be finite; {int((~finite).sum())} are not, the first is {int(np.argmin(finite))}")
-    if faces.size and not (0 <= faces.min() and faces.max() < len(vertices)):
+        raise ValueError(
+            f"vertices_m must be finite; {int((~finite).sum())} are not, the first is {int(np.argmin(finite))}"
+        )
+    if faces.size and (faces.min() < 0 or faces.max() >= len(vertices)):
         raise ValueError(f"faces must name vertices 0 to {len(vertices) - 1}, got {faces.min()} to {faces.max()}")
     if rgb is not None and rgb.shape != vertices.shape:
         raise ValueError(f"vertex_rgb must have shape {vertices.shape} like the vertices, got {rgb.shape}")

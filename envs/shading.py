@@ -1,7 +1,7 @@
 """The compiled kernel that colours every pixel once, after the rasterizer has found which triangle it sees.
 
-A pixel is a ray, which may be bent by the lens. Where the ray meets the plane of its triangle gives depth, and the place in
-the frame of the mesh, where textures and normals live.
+A pixel is a ray, which may be bent by the lens. Where the ray meets the plane of its triangle gives depth, and the
+place in the frame of the mesh, where textures and normals live.
 """
 
 import math
@@ -11,118 +11,199 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtoreal.envs.compiled import compiled
+from simtoreal.envs.render_records import (
+    Faces,
+    Floats,
+    Image,
+    Ints,
+    Lamp,
+    Lights,
+    Nine,
+    Normals,
+    Scene,
+    ShadowMap,
+    Sight,
+    Texels,
+    Texture,
+    Vector,
+)
+
+Twelve = tuple[float, float, float, float, float, float, float, float, float, float, float, float]
 
 SKY_FRAC = 0.3  # of the ambient light comes from above, so that faces out of the light do not look flat
 GLOSS_SQUARINGS = 5  # the specular exponent is 2^5
-BIAS_TEXELS = 0.8  # a shadow map is as coarse as its texels; with less than this surfaces shade themselves
-MAX_SLOPE = 6.0  # of a surface against the light, beyond which the bias grows no more
+BIAS_TEXELS = 0.5  # a shadow map is as coarse as its texels; with less than this surfaces shade themselves,
+BIAS_SLOPE_TEXELS = 5.0  # the more so the more they slope against the light
 SHARPNESS_TEXELS = 1.4  # texels per pixel up to which a texture level is used
 
-Floats = NDArray[np.float64]
+
+class Triangle(NamedTuple):
+    """The triangle in hand."""
+
+    corners: tuple[int, int, int]  # in Geometry
+    planes: Nine  # normals of the planes through the camera and the side opposite each corner
+    depths_m: Vector  # of the corners
+    facing: float  # 1 if it is seen from the front, else -1
+    is_flat: bool  # the normal is the same all over
+    normal: Vector  # at the first corner, towards the camera, mesh frame
 
 
-class Rays(NamedTuple):
-    """One ray per pixel, and the pixel of the pinhole view that it falls into."""
+class Frame(NamedTuple):
+    """Camera and light in the frame of the mesh in hand."""
 
-    xy: Floats  # (H, W, 2) at unit depth, camera frame
-    source: NDArray[np.int32]  # (H, W) row-major index into the pinhole view, -1 where the lens model has no ray
-    pixel_angle: float  # size of a pixel at unit depth, to choose how blurred a texture must be
-
-
-class Lamp(NamedTuple):
-    """Lights and backdrop."""
-
-    direction: Floats  # (3,) towards the light, base frame
-    rgb: Floats  # (3,)
-    ambient: float
-    diffuse: float
-    shadow: float
-    backdrop_rgb: Floats  # (3,)
-    backdrop_texture: NDArray[np.int32]  # (4,) offset, width, height, levels
+    R_mesh_cam: Nine
+    eye: Vector
+    light: Vector
+    up: Vector
 
 
-class Image(NamedTuple):
-    """The result."""
+class Skin(NamedTuple):
+    """The material of the part in hand."""
 
-    rgb: NDArray[np.uint8]  # (H, W, 3)
-    depth_m: NDArray[np.float32]  # (H, W)
-    label: NDArray[np.int16]  # (H, W)
-
-
-class Scratch(NamedTuple):
-    """Work space of one call; frames of parts hold R_mesh_cam (9), camera (3), light (3) and up (3) in the mesh frame."""
-
-    frames: Floats  # (I, 18)
-    T_light_cam: Floats  # (3, 4)
-    planes: Floats  # (3, 3) normals of the planes through the camera and each side of the triangle in hand
-    corners: NDArray[np.int64]  # (3,) its vertices in the scene
-    facing: Floats  # (1,) 1 if it is seen from the front, else -1
-    weights: Floats  # (3,) of its corners at the pixel in hand
-    place: Floats  # (3,) of the pixel in hand, mesh frame
-    normal: Floats  # (3,) there
-    colour: Floats  # (3,) there
+    rgb: Vector
+    repeats_per_m: float
+    specular: float
+    use_vertex_rgb: bool
+    texture: Texture
+    label: int
 
 
 @compiled
-def shade(geometry, parts, poses, view, buffers, shadow, rays, lamp, texels, image, with_rgb):  # type: ignore[no-untyped-def]
+def shade(scene: Scene, sight: Sight, lights: Lights, image: Image, with_rgb: bool) -> None:
     """Writes `image`; depth and label only, if `with_rgb` is False."""
-    height, width = image.depth_m.shape
-    owners = buffers.triangle.ravel()
-    scratch = _prepare(poses, view, lamp, shadow)
-    last, part = -1, 0
-    for row in range(height):
-        for column in range(width):
-            source = rays.source[row, column]
-            owner = owners[source] if source >= 0 else -1
-            x, y = rays.xy[row, column, 0], rays.xy[row, column, 1]
-            if owner >= 0:
-                if owner != last:
-                    part = _find_part(parts.first_triangle, part, owner)
-                    _load_triangle(geometry, parts, buffers.vertices_cam, part, owner, scratch)
-                    last = owner
-                z = _intersect(buffers.vertices_cam, x, y, scratch)
-                image.depth_m[row, column] = z
-                image.label[row, column] = parts.label[part]
-                if with_rgb:
-                    _colour(geometry, parts, part, shadow, rays.pixel_angle, lamp, texels, x, y, z, scratch)
-                    _store(image.rgb, row, column, scratch.colour)
-            else:
-                image.depth_m[row, column] = np.nan
-                image.label[row, column] = -1
-                if with_rgb:
-                    _backdrop(view, lamp, texels, rays.pixel_angle, x, y, scratch.colour)
-                    _store(image.rgb, row, column, scratch.colour)
+    # Arrays are taken out of their records here: inside the loop numba would count references to them for every pixel.
+    geometry, parts, poses = scene.geometry, scene.parts, scene.poses
+    faces, normals, vertex_rgb, first_triangle = (
+        geometry.faces,
+        geometry.normals,
+        geometry.vertex_rgb,
+        parts.first_triangle,
+    )
+    owners, vertices, T_base_cam = sight.buffers.triangle.ravel(), sight.buffers.vertices_cam, sight.pinhole.T_base_cam
+    xy, sources, pixel_angle = sight.rays.xy, sight.rays.source, sight.rays.pixel_angle
+    lamp, texels, height_m = lights.lamp, lights.texels, lights.shadow.height_m
+    rgb, depth_m, label = image.rgb.reshape(-1, 3), image.depth_m.ravel(), image.label.ravel()
+    surface, texture, labels = parts.surface, parts.texture, parts.label
+    R_base_cam, light = _rotation(T_base_cam), _light_axes(lights.shadow, T_base_cam)
+    last, part, offsets, zeros = -1, -1, (0, 0, 0), (0.0, 0.0, 0.0)
+    triangle = Triangle((0, 0, 0), R_base_cam, zeros, 1.0, False, zeros)
+    frame, skin = Frame(R_base_cam, zeros, zeros, zeros), Skin(zeros, 0.0, 0.0, False, (0, 0, 0, 0), 0)
+    for pixel in range(len(sources)):
+        x, y = xy[pixel, 0], xy[pixel, 1]
+        owner = owners[sources[pixel]] if sources[pixel] >= 0 else -1
+        if owner < 0:
+            depth_m[pixel], label[pixel] = np.nan, -1
+            if with_rgb:
+                wall = _wall(texels, lamp.backdrop_texture, R_base_cam, (x, y), pixel_angle)
+                _store(rgb, pixel, _times(wall, lamp.backdrop_rgb))
+            continue
+        if owner != last:
+            last, found = owner, _find_part(first_triangle, part, owner)
+            if found != part:
+                part = found
+                offsets = (
+                    parts.first_vertex[part],
+                    parts.pool_vertex[part],
+                    parts.pool_face[part] - first_triangle[part],
+                )
+                frame, skin = _frame(poses, part, T_base_cam, lamp.direction), _skin(surface, texture, labels, part)
+            triangle = _triangle(faces, vertices, normals, owner, offsets)
+        weights = _weights(triangle, x, y)
+        z = _dot(weights, triangle.depths_m)
+        depth_m[pixel], label[pixel] = z, skin.label
+        if with_rgb:
+            place, normal = _place(frame, x, y, z), _normal(normals, triangle, weights)
+            albedo = _albedo(texels, skin, place, normal, pixel_angle * z)
+            tint = _vertex_colour(vertex_rgb, skin.use_vertex_rgb, triangle.corners, weights)
+            lit = max(_dot(normal, frame.light), 0.0)
+            lit *= 1.0 - lamp.shadow * _shaded_frac(height_m, light, (x * z, y * z, z), lit)
+            gloss = lit * _gloss(skin.specular, frame, place, normal)
+            colour = _lift(_times(albedo, tint), _power(lamp, lit, _dot(normal, frame.up)), gloss)
+            _store(rgb, pixel, _times(colour, lamp.rgb))
 
 
 @compiled
-def _prepare(poses, view, lamp, shadow):  # type: ignore[no-untyped-def]
-    frames, T_light_cam = np.empty((len(poses), 18)), np.empty((3, 4))
-    R_base_cam, position = view.T_base_cam[:3, :3], view.T_base_cam[:3, 3]
-    for part in range(len(poses)):
-        pose, frame = poses[part], frames[part]
-        for i in range(3):
-            for j in range(3):
-                frame[3 * i + j] = _dot(pose[:3, i], R_base_cam[:, j])
-            frame[9 + i] = _dot(pose[:3, i], position) - _dot(pose[:3, i], pose[:3, 3])
-            frame[12 + i] = _dot(pose[:3, i], lamp.direction)
-            frame[15 + i] = pose[2, i]
-    for i in range(3):
-        for j in range(4):
-            T_light_cam[i, j] = _dot(shadow.R_light_base[i], view.T_base_cam[:3, j])
-    return Scratch(
-        frames, T_light_cam, np.empty((3, 3)), np.empty(3, dtype=np.int64), np.empty(1),
-        np.empty(3), np.empty(3), np.empty(3), np.empty(3),
-    )  # fmt: skip
+def _rotation(T: Floats) -> Nine:
+    return T[0, 0], T[0, 1], T[0, 2], T[1, 0], T[1, 1], T[1, 2], T[2, 0], T[2, 1], T[2, 2]
 
 
 @compiled
-def _dot(a, b):  # type: ignore[no-untyped-def]
+def _light_axes(shadow: ShadowMap, T_base_cam: Floats) -> tuple[Twelve, float]:
+    """Maps camera coordinates to texel column, texel row and depth from the light; and the size of a texel in metres.
+
+    The size is 0 where there is no shadow map.
+    """
+    R, T, fit = shadow.R_light_base, T_base_cam, shadow.fit
+    a, b, c = (R[0, 0], R[0, 1], R[0, 2]), (R[1, 0], R[1, 1], R[1, 2]), (R[2, 0], R[2, 1], R[2, 2])
+    right, down, forward = _row(T, a, fit[2], fit[0]), _row(T, b, fit[3], fit[1]), _row(T, c, 1.0, 0.0)
+    scale = min(fit[2], fit[3])
+    return right + down + forward, 1.0 / scale if scale > 0.0 else 0.0
+
+
+@compiled
+def _row(T: Floats, axis: Vector, scale: float, start: float) -> tuple[float, float, float, float]:
+    x, y, z = axis[0] * scale, axis[1] * scale, axis[2] * scale
+    return (
+        x * T[0, 0] + y * T[1, 0] + z * T[2, 0],
+        x * T[0, 1] + y * T[1, 1] + z * T[2, 1],
+        x * T[0, 2] + y * T[1, 2] + z * T[2, 2],
+        x * T[0, 3] + y * T[1, 3] + z * T[2, 3] - start * scale,
+    )
+
+
+@compiled
+def _skin(surface: Floats, texture: Ints, labels: Ints, part: int) -> Skin:
+    return Skin(
+        (surface[part, 0], surface[part, 1], surface[part, 2]),
+        surface[part, 3],
+        surface[part, 4],
+        surface[part, 5] > 0.0,
+        (texture[part, 0], texture[part, 1], texture[part, 2], texture[part, 3]),
+        labels[part],
+    )
+
+
+@compiled
+def _frame(poses: Floats, part: int, T_base_cam: Floats, light: Vector) -> Frame:
+    axes = (
+        (poses[part, 0, 0], poses[part, 1, 0], poses[part, 2, 0]),
+        (poses[part, 0, 1], poses[part, 1, 1], poses[part, 2, 1]),
+        (poses[part, 0, 2], poses[part, 1, 2], poses[part, 2, 2]),
+    )
+    C = T_base_cam
+    camera = ((C[0, 0], C[1, 0], C[2, 0]), (C[0, 1], C[1, 1], C[2, 1]), (C[0, 2], C[1, 2], C[2, 2]))
+    eye = (C[0, 3] - poses[part, 0, 3], C[1, 3] - poses[part, 1, 3], C[2, 3] - poses[part, 2, 3])
+    return Frame(
+        _along(axes[0], camera) + _along(axes[1], camera) + _along(axes[2], camera),
+        _along(eye, axes),
+        _along(light, axes),
+        (poses[part, 2, 0], poses[part, 2, 1], poses[part, 2, 2]),
+    )
+
+
+@compiled
+def _along(vector: Vector, axes: tuple[Vector, Vector, Vector]) -> Vector:
+    return _dot(vector, axes[0]), _dot(vector, axes[1]), _dot(vector, axes[2])
+
+
+@compiled
+def _dot(a: Vector, b: Vector) -> float:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 @compiled
-def _find_part(first_triangle, part, owner):  # type: ignore[no-untyped-def]
-    if first_triangle[part] <= owner < first_triangle[part + 1]:
+def _times(a: Vector, b: Vector) -> Vector:
+    return a[0] * b[0], a[1] * b[1], a[2] * b[2]
+
+
+@compiled
+def _cross(p: Vector, q: Vector) -> Vector:
+    return p[1] * q[2] - p[2] * q[1], p[2] * q[0] - p[0] * q[2], p[0] * q[1] - p[1] * q[0]
+
+
+@compiled
+def _find_part(first_triangle: Ints, part: int, owner: int) -> int:
+    if part >= 0 and first_triangle[part] <= owner < first_triangle[part + 1]:
         return part
     low, high = 0, len(first_triangle) - 1
     while high - low > 1:
@@ -135,184 +216,183 @@ def _find_part(first_triangle, part, owner):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _load_triangle(geometry, parts, vertices, part, owner, scratch):  # type: ignore[no-untyped-def]
-    face = geometry.faces[parts.pool_face[part] + owner - parts.first_triangle[part]]
-    for k in range(3):
-        scratch.corners[k] = parts.first_vertex[part] + face[k]
-    for k in range(3):
-        p, q, plane = vertices[scratch.corners[(k + 1) % 3]], vertices[scratch.corners[(k + 2) % 3]], scratch.planes[k]
-        plane[0], plane[1], plane[2] = p[1] * q[2] - p[2] * q[1], p[2] * q[0] - p[0] * q[2], p[0] * q[1] - p[1] * q[0]
-    scratch.facing[0] = 1.0 if _dot(scratch.planes[0], vertices[scratch.corners[0]]) < 0.0 else -1.0
+def _triangle(
+    faces: Faces,
+    vertices: Floats,
+    normals: Normals,
+    owner: int,
+    offsets: tuple[int, int, int],
+) -> Triangle:
+    first_vertex, pool_vertex, face_shift = offsets
+    a, b, c = faces[owner + face_shift, 0], faces[owner + face_shift, 1], faces[owner + face_shift, 2]
+    i, j, k = first_vertex + a, first_vertex + b, first_vertex + c
+    p = (vertices[i, 0], vertices[i, 1], vertices[i, 2])
+    q = (vertices[j, 0], vertices[j, 1], vertices[j, 2])
+    r = (vertices[k, 0], vertices[k, 1], vertices[k, 2])
+    planes = _cross(q, r) + _cross(r, p) + _cross(p, q)
+    facing = 1.0 if planes[0] * p[0] + planes[1] * p[1] + planes[2] * p[2] < 0.0 else -1.0
+    i, j, k = pool_vertex + a, pool_vertex + b, pool_vertex + c
+    normal = (facing * normals[i, 0], facing * normals[i, 1], facing * normals[i, 2])
+    return Triangle((i, j, k), planes, (p[2], q[2], r[2]), facing, _is_flat(normals, i, j, k), normal)
 
 
 @compiled
-def _intersect(vertices, x, y, scratch):  # type: ignore[no-untyped-def]
-    """Depth where the ray (x, y, 1) meets the triangle in hand, and the weights of its corners (Olano and Greer 1997).
+def _is_flat(normals: Normals, i: int, j: int, k: int) -> bool:
+    same = True
+    for axis in range(3):
+        same = same and normals[i, axis] == normals[j, axis] and normals[i, axis] == normals[k, axis]
+    return same
 
-    A ray that passes just outside, as at the border of a bent image, gets the nearest weights inside.
+
+@compiled
+def _weights(triangle: Triangle, x: float, y: float) -> Vector:
+    """Weights of the corners where the ray (x, y, 1) meets the triangle (Olano and Greer 1997).
+
+    A ray that passes just outside, as at the border of a bent image, gets weights at the border.
     """
-    planes, corners, weights = scratch.planes, scratch.corners, scratch.weights
-    total = 0.0
-    for k in range(3):
-        weights[k] = planes[k, 0] * x + planes[k, 1] * y + planes[k, 2]
-        total += weights[k]
-    inverse = 1.0 / total if total != 0.0 else 0.0
-    clamped = 0.0
-    for k in range(3):
-        weights[k] = max(weights[k] * inverse, 0.0)
-        clamped += weights[k]
-    inverse = 1.0 / clamped if clamped > 0.0 else 0.0
-    z = 0.0
-    for k in range(3):
-        weights[k] = weights[k] * inverse if clamped > 0.0 else 1.0 / 3.0
-        z += weights[k] * vertices[corners[k], 2]
-    return z
+    planes, sign = triangle.planes, -triangle.facing
+    a = max(sign * (planes[0] * x + planes[1] * y + planes[2]), 0.0)
+    b = max(sign * (planes[3] * x + planes[4] * y + planes[5]), 0.0)
+    c = max(sign * (planes[6] * x + planes[7] * y + planes[8]), 0.0)
+    total = a + b + c
+    if total <= 0.0:
+        return 1.0, 0.0, 0.0
+    inverse = 1.0 / total
+    return a * inverse, b * inverse, c * inverse
 
 
 @compiled
-def _colour(geometry, parts, part, shadow, pixel_angle, lamp, texels, x, y, z, scratch):  # type: ignore[no-untyped-def]
-    frame, place, normal, colour = scratch.frames[part], scratch.place, scratch.normal, scratch.colour
-    for i in range(3):
-        place[i] = frame[9 + i] + z * (frame[3 * i] * x + frame[3 * i + 1] * y + frame[3 * i + 2])
-    offset = parts.pool_vertex[part] - parts.first_vertex[part]
-    _interpolate_normal(geometry.normals, offset, scratch)
-    _albedo(geometry.vertex_rgb, offset, parts.surface[part], parts.texture[part], texels, pixel_angle * z, scratch)
-    towards_light, upward = _dot(normal, frame[12:15]), _dot(normal, frame[15:18])
-    lit = 0.0
-    if towards_light > 0.0:
-        lit = 1.0 - lamp.shadow * _shaded_frac(shadow, scratch.T_light_cam, x * z, y * z, z, towards_light)
-    gloss = parts.surface[part, 4] * lit
-    gloss = gloss * _specular(normal, place, frame) if gloss > 0.0 else 0.0
-    power = lamp.ambient * (1.0 - SKY_FRAC * 0.5 * (1.0 - upward)) + lamp.diffuse * lit * max(towards_light, 0.0)
-    for i in range(3):
-        colour[i] = lamp.rgb[i] * (colour[i] * power + gloss)
+def _place(frame: Frame, x: float, y: float, z: float) -> Vector:
+    R, eye = frame.R_mesh_cam, frame.eye
+    return (
+        eye[0] + z * (R[0] * x + R[1] * y + R[2]),
+        eye[1] + z * (R[3] * x + R[4] * y + R[5]),
+        eye[2] + z * (R[6] * x + R[7] * y + R[8]),
+    )
 
 
 @compiled
-def _interpolate_normal(normals, offset, scratch):  # type: ignore[no-untyped-def]
-    normal, weights, corners = scratch.normal, scratch.weights, scratch.corners
-    a, b, c = normals[offset + corners[0]], normals[offset + corners[1]], normals[offset + corners[2]]
-    for i in range(3):
-        normal[i] = weights[0] * a[i] + weights[1] * b[i] + weights[2] * c[i]
-    scale = scratch.facing[0] / math.sqrt(max(_dot(normal, normal), 1e-12))
-    for i in range(3):
-        normal[i] *= scale
+def _normal(normals: Normals, triangle: Triangle, weights: Vector) -> Vector:
+    if triangle.is_flat:
+        return triangle.normal
+    (i, j, k), (a, b, c) = triangle.corners, weights
+    x = a * normals[i, 0] + b * normals[j, 0] + c * normals[k, 0]
+    y = a * normals[i, 1] + b * normals[j, 1] + c * normals[k, 1]
+    z = a * normals[i, 2] + b * normals[j, 2] + c * normals[k, 2]
+    scale = triangle.facing / math.sqrt(max(x * x + y * y + z * z, 1e-12))
+    return x * scale, y * scale, z * scale
 
 
 @compiled
-def _albedo(vertex_rgb, offset, surface, texture, texels, footprint_m, scratch):  # type: ignore[no-untyped-def]
+def _albedo(texels: Texels, skin: Skin, place: Vector, normal: Vector, footprint_m: float) -> Vector:
     """Colour of the surface itself; textures are laid on along the axis that the surface faces most."""
-    colour, weights, corners = scratch.colour, scratch.weights, scratch.corners
-    if texture[3] > 0:
-        axis = _main_axis(scratch.normal)
-        u = scratch.place[(axis + 1) % 3] * surface[3]
-        v = scratch.place[(axis + 2) % 3] * surface[3]
-        _sample(texels, texture, u, v, footprint_m * surface[3], colour)
-    else:
-        colour[:] = 1.0
-    if surface[5] > 0.0:
-        a, b, c = vertex_rgb[offset + corners[0]], vertex_rgb[offset + corners[1]], vertex_rgb[offset + corners[2]]
-        for i in range(3):
-            colour[i] *= (weights[0] * a[i] + weights[1] * b[i] + weights[2] * c[i]) * (1.0 / 255.0)
-    for i in range(3):
-        colour[i] *= surface[i]
-
-
-@compiled
-def _main_axis(direction):  # type: ignore[no-untyped-def]
-    x, y, z = abs(direction[0]), abs(direction[1]), abs(direction[2])
+    if skin.texture[3] == 0:
+        return skin.rgb
+    scale = skin.repeats_per_m
+    x, y, z = abs(normal[0]), abs(normal[1]), abs(normal[2])
     if z >= x and z >= y:
-        return 2
-    return 0 if x >= y else 1
+        u, v = place[0], place[1]
+    else:
+        u, v = (place[1], place[2]) if x >= y else (place[2], place[0])
+    return _times(skin.rgb, _sample(texels, skin.texture, u * scale, v * scale, footprint_m * scale))
 
 
 @compiled
-def _sample(texels, texture, u, v, footprint, colour):  # type: ignore[no-untyped-def]
-    """Bilinear colour at (u, v) in repeats of a texture, from the level whose texels are about `footprint` repeats."""
-    start, width, height = int(texture[0]), int(texture[1]), int(texture[2])
+def _vertex_colour(vertex_rgb: NDArray[np.uint8], use: bool, corners: tuple[int, int, int], weights: Vector) -> Vector:
+    if not use:
+        return 1.0, 1.0, 1.0
+    i, j, k = corners
+    a, b, c = weights[0] * (1.0 / 255.0), weights[1] * (1.0 / 255.0), weights[2] * (1.0 / 255.0)
+    return (
+        a * vertex_rgb[i, 0] + b * vertex_rgb[j, 0] + c * vertex_rgb[k, 0],
+        a * vertex_rgb[i, 1] + b * vertex_rgb[j, 1] + c * vertex_rgb[k, 1],
+        a * vertex_rgb[i, 2] + b * vertex_rgb[j, 2] + c * vertex_rgb[k, 2],
+    )
+
+
+@compiled
+def _sample(texels: Texels, texture: Texture, u: float, v: float, footprint: float) -> Vector:
+    """Bilinear colour at (u, v) in repeats of a texture, from the level whose texels are about `footprint` repeats.
+
+    A texel holds its three channels 20 bits apart, so that one multiplication by a 12-bit weight serves all of them.
+    """
+    start, width, height, num_levels = texture
     per_pixel = footprint * width
-    v *= width / height  # texels are square
-    for _ in range(texture[3] - 1):
-        if per_pixel <= SHARPNESS_TEXELS:
-            break
-        start += 3 * width * height
-        width, height, per_pixel = max(width >> 1, 1), max(height >> 1, 1), 0.5 * per_pixel
-    x, y = (u - math.floor(u)) * width - 0.5, (v - math.floor(v)) * height - 0.5
-    left, top = math.floor(x), math.floor(y)
-    along, down = x - left, y - top
-    left, right = left if left >= 0 else width - 1, left + 1 if left + 1 < width else 0
-    top, bottom = top if top >= 0 else height - 1, top + 1 if top + 1 < height else 0
-    upper, lower = start + 3 * width * top, start + 3 * width * bottom
-    for i in range(3):
-        above = texels[upper + 3 * left + i] * (1.0 - along) + texels[upper + 3 * right + i] * along
-        below = texels[lower + 3 * left + i] * (1.0 - along) + texels[lower + 3 * right + i] * along
-        colour[i] = (above * (1.0 - down) + below * down) * (1.0 / 255.0)
+    v = v * width / height  # texels are square
+    while per_pixel > SHARPNESS_TEXELS and num_levels > 1:
+        start += width * height
+        width, height, per_pixel, num_levels = max(width >> 1, 1), max(height >> 1, 1), 0.5 * per_pixel, num_levels - 1
+    x = int((u - math.floor(u)) * (width << 6)) - 32  # in 1/64 of a texel, from the centre of the first
+    y = int((v - math.floor(v)) * (height << 6)) - 32
+    left, top, along, down = x >> 6, y >> 6, x & 63, y & 63
+    right, bottom = left + 1 if left + 1 < width else 0, top + 1 if top + 1 < height else 0
+    upper, lower = start + width * (top if top >= 0 else height - 1), start + width * bottom
+    left = left if left >= 0 else width - 1
+    above = texels[upper + left] * (64 - along) + texels[upper + right] * along
+    below = texels[lower + left] * (64 - along) + texels[lower + right] * along
+    mixed = above * (64 - down) + below * down
+    scale = 1.0 / (255.0 * 4096.0)
+    return (mixed & 0xFFFFF) * scale, ((mixed >> 20) & 0xFFFFF) * scale, (mixed >> 40) * scale
 
 
 @compiled
-def _specular(normal, place, frame):  # type: ignore[no-untyped-def]
-    """Blinn's highlight (1977) in [0, 1]."""
-    x, y, z = frame[9] - place[0], frame[10] - place[1], frame[11] - place[2]
-    inverse = 1.0 / math.sqrt(x * x + y * y + z * z)
-    x, y, z = x * inverse + frame[12], y * inverse + frame[13], z * inverse + frame[14]
-    cosine = normal[0] * x + normal[1] * y + normal[2] * z
-    if cosine <= 0.0:
+def _shaded_frac(height_m: NDArray[np.float32], light: tuple[Twelve, float], spot: Vector, lit: float) -> float:
+    """Fraction in [0, 1] of the four texels about a spot (camera frame) that are nearer to the light, weighted."""
+    (T, texel_m), (x, y, z), limit = light, spot, height_m.shape[0] - 1.0
+    column, row = T[0] * x + T[1] * y + T[2] * z + T[3], T[4] * x + T[5] * y + T[6] * z + T[7]
+    if lit <= 0.0 or texel_m == 0.0 or not (0.0 <= column < limit and 0.0 <= row < limit):
         return 0.0
-    value = cosine / math.sqrt(x * x + y * y + z * z)
-    for _ in range(GLOSS_SQUARINGS):
-        value *= value
-    return value
-
-
-@compiled
-def _shaded_frac(shadow, T_light_cam, x, y, z, towards_light):  # type: ignore[no-untyped-def]
-    """Fraction in [0, 1] of the four nearest texels, weighted, that lie nearer to the light than (x, y, z)."""
-    scale_x, scale_y, size = shadow.fit[2], shadow.fit[3], shadow.height_m.shape[0]
-    column = (_along(T_light_cam[0], x, y, z) - shadow.fit[0]) * scale_x
-    row = (_along(T_light_cam[1], x, y, z) - shadow.fit[1]) * scale_y
-    if scale_x == 0.0 or not (0.0 <= column < size - 1.0 and 0.0 <= row < size - 1.0):
-        return 0.0
-    slope = min(math.sqrt(max(1.0 - towards_light * towards_light, 0.0)) / towards_light, MAX_SLOPE)
-    height = BIAS_TEXELS * (0.5 + slope) / min(scale_x, scale_y) - _along(T_light_cam[2], x, y, z)
+    bias = texel_m * (BIAS_TEXELS + BIAS_SLOPE_TEXELS * (1.0 - lit))
+    height = bias - (T[8] * x + T[9] * y + T[10] * z + T[11])
     left, top = int(column), int(row)
     along, down = column - left, row - top
-    above = (1.0 - along) * _covers(shadow, top, left, height) + along * _covers(shadow, top, left + 1, height)
-    below = (1.0 - along) * _covers(shadow, top + 1, left, height) + along * _covers(shadow, top + 1, left + 1, height)
-    return (1.0 - down) * above + down * below
+    above = (1.0 - along) * (height_m[top, left] > height) + along * (height_m[top, left + 1] > height)
+    below = (1.0 - along) * (height_m[top + 1, left] > height) + along * (height_m[top + 1, left + 1] > height)
+    return float((1.0 - down) * above + down * below)
 
 
 @compiled
-def _along(axis, x, y, z):  # type: ignore[no-untyped-def]
-    return axis[0] * x + axis[1] * y + axis[2] * z + axis[3]
+def _power(lamp: Lamp, lit: float, upward: float) -> float:
+    """Light that a surface throws back from the lamp, of which `lit` arrives (Lambert), and from the sky."""
+    return lamp.ambient * (1.0 - SKY_FRAC * 0.5 * (1.0 - upward)) + lamp.diffuse * lit
 
 
 @compiled
-def _covers(shadow, row, column, height):  # type: ignore[no-untyped-def]
-    return 1.0 if shadow.height_m[row, column] > height else 0.0
+def _gloss(specular: float, frame: Frame, place: Vector, normal: Vector) -> float:
+    """Blinn's highlight (1977)."""
+    if specular <= 0.0:
+        return 0.0
+    eye, light = frame.eye, frame.light
+    x, y, z = eye[0] - place[0], eye[1] - place[1], eye[2] - place[2]
+    inverse = 1.0 / math.sqrt(max(x * x + y * y + z * z, 1e-12))
+    half = (x * inverse + light[0], y * inverse + light[1], z * inverse + light[2])
+    value = max(_dot(normal, half), 0.0) / math.sqrt(max(_dot(half, half), 1e-12))
+    for _ in range(GLOSS_SQUARINGS):
+        value *= value
+    return value * specular
 
 
 @compiled
-def _backdrop(view, lamp, texels, pixel_angle, x, y, colour):  # type: ignore[no-untyped-def]
+def _lift(albedo: Vector, power: float, gloss: float) -> Vector:
+    return albedo[0] * power + gloss, albedo[1] * power + gloss, albedo[2] * power + gloss
+
+
+@compiled
+def _wall(texels: Texels, texture: Texture, R: Nine, ray: tuple[float, float], pixel_angle: float) -> Vector:
     """Colour of the walls of a large room about the camera, one repeat of the texture per wall."""
-    colour[:] = 1.0
-    if lamp.backdrop_texture[3] > 0:
-        R = view.T_base_cam
-        direction = (
-            R[0, 0] * x + R[0, 1] * y + R[0, 2],
-            R[1, 0] * x + R[1, 1] * y + R[1, 2],
-            R[2, 0] * x + R[2, 1] * y + R[2, 2],
-        )
-        axis = _main_axis(direction)
-        scale = 0.5 / abs(direction[axis])
-        # Height runs down the walls, so that photographs stand upright.
-        across, upright = (0, 1) if axis == 2 else (1 - axis, 2)
-        u, v = 0.5 + direction[across] * scale, 0.5 - direction[upright] * scale
-        _sample(texels, lamp.backdrop_texture, u, v, pixel_angle * scale, colour)
-    for i in range(3):
-        colour[i] *= lamp.backdrop_rgb[i]
+    if texture[3] == 0:
+        return 1.0, 1.0, 1.0
+    x, y = ray
+    east, north, up = R[0] * x + R[1] * y + R[2], R[3] * x + R[4] * y + R[5], R[6] * x + R[7] * y + R[8]
+    if abs(up) >= max(abs(east), abs(north)):
+        scale, u, v = 0.5 / abs(up), east, north
+    else:  # height runs up the walls, so that photographs stand upright
+        scale, u, v = 0.5 / max(abs(east), abs(north)), north if abs(east) >= abs(north) else east, up
+    return _sample(texels, texture, 0.5 + u * scale, 0.5 - v * scale, pixel_angle * scale)
 
 
 @compiled
-def _store(rgb, row, column, colour):  # type: ignore[no-untyped-def]
-    for i in range(3):
-        rgb[row, column, i] = np.uint8(min(max(colour[i] * 255.0 + 0.5, 0.0), 255.0))
+def _store(rgb: NDArray[np.uint8], pixel: int, colour: Vector) -> None:
+    rgb[pixel, 0] = np.uint8(min(max(colour[0] * 255.0 + 0.5, 0.0), 255.0))
+    rgb[pixel, 1] = np.uint8(min(max(colour[1] * 255.0 + 0.5, 0.0), 255.0))
+    rgb[pixel, 2] = np.uint8(min(max(colour[2] * 255.0 + 0.5, 0.0), 255.0))
