@@ -20,19 +20,20 @@ IntArray = NDArray[np.int64]
 CELL_M = 0.002  # of the height maps
 CELLS_PER_ROW = 2  # rows of grasps lie this many cells apart
 CONTACT_DEPTH_M = 0.002  # a pad is taken to touch what lies this close to the first contact
-ENTRY_MARGIN_M = 0.0025  # free space on each side that a finger needs at least to go down
+ENTRY_MARGIN_M = 0.001  # free space on each side that a finger needs at least to go down
 HEIGHT_MARGIN_M = 0.0015  # material this far below the tips still blocks them
 MATCH_M = 0.007  # neighbours in the lattice are the same grasp if their centres differ by less along u
 MAX_RUNS = 5  # separate pieces of material in one row; more of them are not told apart
 ROOM = MAX_RUNS * (MAX_RUNS + 1) // 2  # grasps that one lattice node can have
 
 # Columns of what `search` measures of a candidate; u and v are relative to the origin of the surface points.
-U, V, TIP_Z, YAW, WIDTH, ENTRY, FULL_ENTRY, PALM_GAP, TOP = range(9)
-# Columns of one contact: cosine between mean normal and closing direction, vertical part of the normal, area in m2,
-# place across the finger, height above the tips. There is a left and a right contact.
-ALIGN, RISE, AREA, ACROSS, ABOVE_TIP = range(5)
-NUM_CONTACT = 5
-LEFT, RIGHT, NUM_COLUMNS = 9, 9 + NUM_CONTACT, 9 + 2 * NUM_CONTACT
+# ENTRY is the free space on each side of a fully open finger, TOP how far the material reaches above the tips.
+U, V, TIP_Z, YAW, WIDTH, ENTRY, TOP = range(7)
+# Columns of one contact: parts of the mean outward normal against the closing direction, upwards and across the finger,
+# area in m2, place across the finger, height above the tips. There is a left and a right contact.
+ALIGN, RISE, SIDE, AREA, ACROSS, ABOVE_TIP = range(6)
+NUM_CONTACT = 6
+LEFT, RIGHT, NUM_COLUMNS = 7, 7 + NUM_CONTACT, 7 + 2 * NUM_CONTACT
 
 
 class Surface(NamedTuple):
@@ -164,13 +165,12 @@ def _contact(slab: Slab, u_m: float, side: float, tip_z_m: float, out: FloatArra
         out[AREA] += slab.areas_m2[i]
         out[ALIGN] -= share * outward * side * slab.normals[i, 0]
         out[RISE] += share * outward * slab.normals[i, 2]
+        out[SIDE] += share * outward * slab.normals[i, 1]
         out[ACROSS] += share * slab.v[i]
         out[ABOVE_TIP] += share * (slab.z[i] - tip_z_m)
     if weight > 0.0:
-        out[ALIGN] /= weight
-        out[RISE] /= weight
-        out[ACROSS] /= weight
-        out[ABOVE_TIP] /= weight
+        for k in (ALIGN, RISE, SIDE, ACROSS, ABOVE_TIP):
+            out[k] /= weight
 
 
 @compiled
@@ -197,15 +197,6 @@ def _palm_top(palm_band: FloatArray, start_m: float, u_m: float, palm_half_x_m: 
 
 
 @compiled
-def _clearances(gap_m: float, jaws: Jaws, out: FloatArray) -> bool:
-    """Fills in how much room the fingers have beside the object, opened as far as fits and fully; False if none."""
-    half_slack = 0.5 * (jaws.opening_m - out[WIDTH])
-    out[ENTRY] = min(half_slack, gap_m - jaws.thickness_m)
-    out[FULL_ENTRY] = min(half_slack, gap_m - jaws.thickness_m - half_slack)
-    return bool(out[ENTRY] >= ENTRY_MARGIN_M)
-
-
-@compiled
 def _row_grasps(slab: Slab, bands: tuple[FloatArray, FloatArray], jaws: Jaws, start_m: float, out: FloatArray) -> int:
     """All grasps of one yaw, row and tip height (`out[0, TIP_Z]`), into the rows of `out`; returns their number."""
     tip_z_m = out[0, TIP_Z]
@@ -221,11 +212,12 @@ def _row_grasps(slab: Slab, bands: tuple[FloatArray, FloatArray], jaws: Jaws, st
             grasp = out[num]
             grasp[TIP_Z] = tip_z_m
             span_m = (start_m + runs[i, 0] * CELL_M, start_m + runs[j, 1] * CELL_M)
-            if not _measure(slab, span_m, tip_z_m, grasp) or not _clearances(gap_m, jaws, grasp):
+            palm_top_m = _palm_top(bands[1], start_m, 0.5 * (span_m[0] + span_m[1]), jaws.palm_half_x_m)
+            if palm_top_m > tip_z_m + jaws.length_m or not _measure(slab, span_m, tip_z_m, grasp):
                 continue
-            palm_top_m = _palm_top(bands[1], start_m, grasp[U], jaws.palm_half_x_m)
-            grasp[PALM_GAP] = tip_z_m + jaws.length_m - palm_top_m
-            num += grasp[PALM_GAP] >= 0.0
+            inside_m = 0.5 * (jaws.opening_m - grasp[WIDTH])
+            grasp[ENTRY] = min(inside_m, gap_m - jaws.thickness_m - inside_m)
+            num += grasp[ENTRY] >= ENTRY_MARGIN_M
     return num
 
 
@@ -273,16 +265,17 @@ def _match(found: Found, node: tuple[int, int, int], u_m: float) -> int:
 
 @compiled
 def _mean_over_heights(found: Found, scores: FloatArray, node: tuple[int, int, int], u_m: float) -> float:
-    """Mean score over the tip heights around one node: 1/2 at its own, 1/4 one step lower and higher.
+    """Mean score over the tip heights around one node: 2/3 at its own, 1/6 one step lower and higher.
 
-    Lower than the lowest height is the table, which stops the fingers where they are good; elsewhere no grasp scores 0.
+    Heights are known better than the rest. Lower than the lowest is the table, which stops the fingers where they are
+    good; elsewhere no grasp scores 0.
     """
     total = 0.0
     for dz in range(-1, 2):
         z = max(node[2] + dz, 0)
         if z < found.first.shape[2] - 1:
             i = _match(found, (node[0], node[1], z), u_m)
-            total += 0.0 if i < 0 else scores[i] * (0.5 if dz == 0 else 0.25)
+            total += 0.0 if i < 0 else scores[i] * (4.0 if dz == 0 else 1.0) / 6.0
     return total
 
 
@@ -317,10 +310,10 @@ def smooth(found: Found, scores: FloatArray, start_m: float) -> FloatArray:
 
 @compiled
 def clear_of_points(poses: FloatArray, points_m: FloatArray, jaws: Jaws, margin_m: float) -> NDArray[np.bool_]:
-    """Whether the open gripper reaches each pose straight down without touching a point.
+    """Whether the open gripper reaches each pose straight down with no point under it, between the jaws included.
 
     Args:
-        poses: (N, 5) x, y, z of the tips, yaw, half the opening.
+        poses: (N, 4) x, y, z of the tips, yaw.
         points_m: (M, 3) of the neighbours.
         jaws: the gripper.
         margin_m: space kept on every side.
@@ -329,13 +322,13 @@ def clear_of_points(poses: FloatArray, points_m: FloatArray, jaws: Jaws, margin_
         Mask (N,).
     """
     clear = np.ones(poses.shape[0], dtype=np.bool_)
+    outer_m = jaws.opening_m / 2.0 + jaws.thickness_m + margin_m
     for i in range(poses.shape[0]):
-        cosine, sine, inner_m = math.cos(poses[i, 3]), math.sin(poses[i, 3]), poses[i, 4] - margin_m
-        outer_m = poses[i, 4] + jaws.thickness_m + margin_m
+        cosine, sine = math.cos(poses[i, 3]), math.sin(poses[i, 3])
         for j in range(points_m.shape[0]):
             x, y, z = points_m[j, 0] - poses[i, 0], points_m[j, 1] - poses[i, 1], points_m[j, 2] - poses[i, 2]
             u, v = abs(cosine * x + sine * y), abs(cosine * y - sine * x)
-            finger = z > -margin_m and v < jaws.half_width_m + margin_m and inner_m < u < outer_m
+            finger = z > -margin_m and v < jaws.half_width_m + margin_m and u < outer_m
             palm = z > jaws.length_m and v < jaws.palm_half_y_m + margin_m and u < jaws.palm_half_x_m + margin_m
             if finger or palm:
                 clear[i] = False

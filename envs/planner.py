@@ -10,10 +10,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from simtoreal import frames
 from simtoreal.envs import grasp_scoring as scoring
+from simtoreal.envs.grasp_quality import qualities
 from simtoreal.envs.grasp_scoring import FloatArray, Found, Jaws, Lattice, Surface
 
 NUM_YAWS = 24  # of the lattice, over half a turn
@@ -22,9 +23,6 @@ TABLE_CLEARANCE_M = 0.0035  # between finger tips and table, less for flat objec
 PALM_CLEARANCE_M = 0.003  # between palm and the top of the object
 POINT_SPACING_M = 0.003  # on the surface, fine enough for the height maps
 MAX_CORNERS = 1500
-FRICTION_CONE_RAD = math.atan(0.5)  # a careful friction coefficient
-ENTRY_SIGMA_M = 0.004  # of the sideways error that a grasp should survive
-LEVER_M = 0.05  # distance of the centre of mass from the jaws at which an object starts to turn in them
 MIN_QUALITY = 0.05
 GOOD_QUALITY = 0.2  # worth trying
 MAP_CELL_M = 0.006  # grasps closer than this and
@@ -52,10 +50,6 @@ class GripperGeometry:
                 raise ValueError(f"gripper geometry: {name} must be positive and finite, got {value}")
         if self.pad_height_m > self.finger_length_m:
             raise ValueError(f"gripper geometry: pad_height_m must not exceed finger_length_m, got {self.pad_height_m}")
-
-    def opening_for(self, widths_m: ArrayLike, margin_m: float = 0.010) -> FloatArray:
-        """Opening to approach with: the width between the jaws plus a margin on each side, as far as they open."""
-        return np.minimum(np.asarray(widths_m, dtype=np.float64) + 2.0 * margin_m, self.max_opening_m)
 
 
 class GraspSet(NamedTuple):
@@ -167,43 +161,6 @@ def _jaws(gripper: GripperGeometry) -> Jaws:
     )
 
 
-def _ramp(values: FloatArray, low: float, high: float) -> FloatArray:
-    """0 at `low`, 1 at `high` (which may be the smaller one), linear between and flat outside."""
-    return np.clip((values - low) / (high - low), 0.0, 1.0)
-
-
-def quality_terms(columns: FloatArray, gripper: GripperGeometry, com_z_m: float) -> dict[str, FloatArray]:
-    """What makes a grasp good, each in [0, 1]; quality is the product.
-
-    Args:
-        columns: (G, NUM_COLUMNS) as measured by `grasp_scoring.search`, u and v relative to the centre of mass.
-        gripper: its geometry.
-        com_z_m: height of the centre of mass in the frame of the columns.
-    """
-    c = columns.T
-    left, right = c[scoring.LEFT :][: scoring.NUM_CONTACT], c[scoring.RIGHT :][: scoring.NUM_CONTACT]
-    normal_rad = np.arccos(np.clip(np.minimum(left[scoring.ALIGN], right[scoring.ALIGN]), -1.0, 1.0))
-    offset_m = right - left  # (NUM_CONTACT, G); the rows of lengths are used
-    line_m = np.hypot(offset_m[scoring.ACROSS], offset_m[scoring.ABOVE_TIP])
-    line_rad = np.arctan2(line_m, np.maximum(c[scoring.WIDTH], 1e-3))
-    area_m2 = np.minimum(left[scoring.AREA], right[scoring.AREA])
-    depth_m = 0.5 * (left[scoring.ABOVE_TIP] + right[scoring.ABOVE_TIP])
-    off_centre_m = 0.5 * np.abs(left[scoring.ACROSS] + right[scoring.ACROSS])
-    rise = np.maximum(left[scoring.RISE], right[scoring.RISE])
-    below_com_m = com_z_m - (c[scoring.TIP_Z] + depth_m)
-    return {
-        "normals": 1.0 - 0.85 * _ramp(normal_rad, 0.5 * FRICTION_CONE_RAD, 2.0 * FRICTION_CONE_RAD),
-        "line": 1.0 - 0.85 * _ramp(line_rad, 0.4 * FRICTION_CONE_RAD, 1.5 * FRICTION_CONE_RAD),
-        "slope": 1.0 - 0.8 * _ramp(rise, 0.2, 0.7),
-        "area": 0.3 + 0.7 * _ramp(area_m2, 0.0, 60e-6),
-        "depth": 0.3 + 0.7 * _ramp(depth_m, 0.001, 0.4 * gripper.pad_height_m),
-        "entry": _ramp(c[scoring.ENTRY], 0.0, 2 * ENTRY_SIGMA_M),
-        "full_entry": 0.8 + 0.2 * _ramp(c[scoring.FULL_ENTRY], 0.0, ENTRY_SIGMA_M),
-        "pad": 1.0 - 0.4 * _ramp(off_centre_m, 0.3 * gripper.finger_width_m, 0.5 * gripper.finger_width_m),
-        "lever": 1.0 - 0.6 * _ramp(np.hypot(c[scoring.V], 0.3 * below_com_m), 0.2 * LEVER_M, 2 * LEVER_M),
-    }
-
-
 def plan_grasps(
     vertices_m: FloatArray,
     faces: NDArray[np.integer],
@@ -216,8 +173,8 @@ def plan_grasps(
 ) -> GraspSet:
     """Finds and ranks the grasps from straight above on one object at rest.
 
-    The origin of `obj` is taken to be the centre of mass. A quality is the mean over tool poses some millimetres and
-    degrees around the grasp of a product of named terms (`quality_terms`).
+    The origin of `obj` is taken to be the centre of mass. The gripper comes down fully open. A quality is the chance
+    that the grasp holds (`grasp_quality`), averaged over tool poses some millimetres and degrees around it.
 
     Args:
         vertices_m: (V, 3) in the obj frame.
@@ -241,9 +198,8 @@ def plan_grasps(
     if lattice is None:
         return _empty()
     found = scoring.search(surface, lattice, _jaws(gripper))
-    terms = quality_terms(found.columns, gripper, 0.0)
-    qualities = scoring.smooth(found, np.prod(np.stack(list(terms.values())), axis=0), lattice.start_m)
-    return _spread(_best_heights(found, qualities, origin_m), max_grasps)
+    chances = qualities(found, gripper.finger_width_m, lattice.start_m)
+    return _spread(_best_heights(found, chances, origin_m), max_grasps)
 
 
 def _num_samples(vertices: FloatArray, faces: NDArray[np.integer]) -> int:
@@ -260,20 +216,34 @@ def _empty() -> GraspSet:
     return GraspSet(np.zeros((0, 3)), np.zeros(0), np.zeros(0), np.zeros(0))
 
 
-def _best_heights(found: Found, qualities: FloatArray, origin_m: FloatArray) -> GraspSet:
-    """Keeps the best tip height of every yaw, row and place along the row, as grasps in base."""
+def _best_heights(found: Found, chances: FloatArray, origin_m: FloatArray) -> GraspSet:
+    """One grasp for every yaw, row and place along the row: the best tip height, as grasps in base, best first."""
     c = found.columns
     places = np.round(c[:, scoring.U] / scoring.MATCH_M).astype(np.int64)
-    keys = np.stack([found.nodes[:, 0], found.nodes[:, 1], places])
-    order = np.lexsort((-qualities, *keys[::-1]))
-    same = np.all(keys[:, order[1:]] == keys[:, order[:-1]], axis=0)
-    best = order[np.concatenate([[True], ~same])] if order.size else order
-    best = best[qualities[best] >= MIN_QUALITY]
-    best = best[np.argsort(-qualities[best], kind="stable")]
-    u, v, yaws_rad = c[best, scoring.U], c[best, scoring.V], c[best, scoring.YAW]
+    keys = np.column_stack([found.nodes[:, :2], places])
+    group = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+    order = np.lexsort((-chances, group))
+    best = order[np.flatnonzero(np.diff(group[order], prepend=-1))]  # by group
+    tip_z_m = _smooth_height(c[:, scoring.TIP_Z], chances, group, best)
+    kept = np.flatnonzero(chances[best] >= MIN_QUALITY)
+    kept = kept[np.argsort(-chances[best[kept]], kind="stable")]
+    chosen = best[kept]
+    u, v, yaws_rad = c[chosen, scoring.U], c[chosen, scoring.V], c[chosen, scoring.YAW]
     cosine, sine = np.cos(yaws_rad), np.sin(yaws_rad)
-    positions = np.stack([cosine * u - sine * v, sine * u + cosine * v, c[best, scoring.TIP_Z]], axis=1) + origin_m
-    return GraspSet(positions, yaws_rad, c[best, scoring.WIDTH], qualities[best])
+    positions = np.stack([cosine * u - sine * v, sine * u + cosine * v, tip_z_m[kept]], axis=1) + origin_m
+    return GraspSet(positions, yaws_rad, c[chosen, scoring.WIDTH], chances[chosen])
+
+
+def _smooth_height(
+    tip_z_m: FloatArray, chances: FloatArray, group: NDArray[np.int64], best: NDArray[np.int64]
+) -> FloatArray:
+    """Tip height of every group: mean over the best and the next lower and higher, weighted by their odds.
+
+    Between equally good heights the best one is an accident of the lattice, and a label should not be one.
+    """
+    near = np.abs(tip_z_m - tip_z_m[best][group]) < 1.5 * HEIGHT_STEP_M
+    weights = np.where(near, (chances / (1.01 - chances)) ** 2, 0.0) + 1e-12 * near
+    return np.asarray(np.bincount(group, weights * tip_z_m) / np.bincount(group, weights))
 
 
 def _spread(grasps: GraspSet, max_grasps: int) -> GraspSet:
@@ -306,7 +276,7 @@ def clear_of(
     """Which grasps neither the fingers nor the palm hit something else on the way straight down.
 
     Args:
-        grasps: N of them; the fingers come down at `gripper.opening_for` their widths.
+        grasps: N of them; the fingers come down fully open.
         obstacle_points_m: (M, 3) on the surfaces of the neighbours, in the frame of the grasps, a few mm apart.
         gripper: its geometry.
         margin_m: space to keep on every side.
@@ -315,8 +285,7 @@ def clear_of(
         Mask (N,).
     """
     obstacles = np.ascontiguousarray(obstacle_points_m, dtype=np.float64).reshape(-1, 3)
-    openings_m = gripper.opening_for(grasps.widths_m)
-    poses = np.column_stack([grasps.positions_m, grasps.yaws_rad, openings_m / 2.0])
+    poses = np.column_stack([grasps.positions_m, grasps.yaws_rad])
     return np.asarray(scoring.clear_of_points(poses, obstacles, _jaws(gripper), margin_m))
 
 

@@ -41,10 +41,11 @@ def test_long_box_is_gripped_across_its_short_side():
 
 def test_box_that_fits_both_ways_is_gripped_both_ways():
     grasps = plan(trimesh.creation.box((0.05, 0.05, 0.05)))
-    good = grasps.qualities > 0.8
-    assert np.any(good & (angle_to(grasps.yaws_rad, 0.0) < 0.1))
-    assert np.any(good & (angle_to(grasps.yaws_rad, np.pi / 2) < 0.1))
-    assert np.all(angle_to(angle_to(grasps.yaws_rad[good], 0.0), np.pi / 4) > 0.3)  # no diagonals
+    from_x = angle_to(grasps.yaws_rad, 0.0)
+    best = [grasps.qualities[from_x < 0.1].max(), grasps.qualities[from_x > np.pi / 2 - 0.1].max()]
+    diagonal = grasps.qualities[angle_to(from_x, np.pi / 4) < 0.1].max()
+    assert min(best) > 0.95
+    assert diagonal < 0.85
 
 
 @pytest.mark.parametrize(
