@@ -49,6 +49,7 @@ class LearnedGrasps:
 
     def estimate(self, observation: Observation) -> GraspEstimate | None:
         """The grasp to aim at; None before anything was seen."""
+        self._widest_m = max(self._widest_m, observation.gripper_width_m)
         if observation.t_s > self._last_t_s and not self._too_close(observation):
             self._look(observation)
             self._seen_at_s = observation.t_s
@@ -78,7 +79,6 @@ class LearnedGrasps:
             return False
         above_m = observation.T_base_tcp[2, 3] - self._current.T_base_grasp[2, 3]
         across_m = math.dist(observation.T_base_tcp[:2, 3], self._current.T_base_grasp[:2, 3])
-        self._widest_m = max(self._widest_m, observation.gripper_width_m)
         closing = observation.gripper_width_m < 0.5 * self._widest_m
         return closing or (above_m < self._config.freeze_above_m and across_m < 0.04)
 
