@@ -18,7 +18,7 @@ cell, or under which arm, it works.
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +35,21 @@ _CLIP = 5.0
 
 @dataclass(frozen=True)
 class HeadScale:
-    """Units of one action: how far +-1 goes in one control period."""
+    """Units of one action: how far +-1 goes in one control period.
+
+    Raises:
+        ValueError: a value is not positive and finite.
+    """
 
     max_delta_m: float = 0.025
     max_yaw_rad: float = 0.2
     max_opening_m: float = 0.08
     control_hz: float = 20.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"head scale: {name} must be positive and finite, got {value}")
 
 
 class HeadInterface:
