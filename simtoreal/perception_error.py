@@ -3,6 +3,7 @@
 Perception writes it, the bundle carries it, the control environment draws from it.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -33,8 +34,8 @@ class PerceptionError:
             raise ValueError(f"perception error: {FIELDS} must have equally many entries, got {self}")
         if any(b <= a for a, b in zip(self.distance_m, self.distance_m[1:], strict=False)):
             raise ValueError(f"perception error: distance_m must rise, got {self.distance_m}")
-        if any(value < 0 for name in FIELDS for value in getattr(self, name)):
-            raise ValueError(f"perception error: no entry may be negative, got {self}")
+        if not all(math.isfinite(value) and value >= 0 for name in FIELDS for value in getattr(self, name)):
+            raise ValueError(f"perception error: every entry must be finite and not negative, got {self}")
 
     def at(self, distance_m: float) -> dict[str, float]:
         """All figures at one distance."""
