@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from simtoreal.contracts import GraspEstimate
+from simtoreal.contracts import GraspEstimate, Observation
 from simtoreal.envs.bullet_cell import CONTROL_HZ, InvalidScene
 from simtoreal.evaluation.arena import Arena, ArenaSpec, Job
 from simtoreal.evaluation.charts import Curve, CurvePlot
@@ -125,19 +125,29 @@ def _target(record: EpisodeRecord) -> Job:
     return Job("policy", record.episode, record.target_name or record.object_name)
 
 
-def _first_look(arena: Arena, record: EpisodeRecord) -> Picture | None:
+def first_look(arena: Arena, job: Job, redraw: int) -> tuple[Observation, GraspEstimate | None]:
+    """What the camera shows at the start of a scene, and where the policy would grasp; None if it sees no grasp.
+
+    Raises:
+        InvalidScene: this draw of the scene cannot be used.
+    """
     policy, cell = arena.policy("policy")
     assert isinstance(policy, GraspPolicy)
-    try:
-        observation = cell.reset(arena.scene(_target(record), record.invalid_redraws))
-    except InvalidScene:
-        return None
+    observation = cell.reset(arena.scene(job, redraw))
     policy.reset()
     policy.act(observation)
-    if policy.estimate is None or (observation.rgb is None and observation.depth_m is None):
+    return observation, policy.estimate
+
+
+def _first_look(arena: Arena, record: EpisodeRecord) -> Picture | None:
+    try:
+        observation, estimate = first_look(arena, _target(record), record.invalid_redraws)
+    except InvalidScene:
         return None
-    rgb = draw_estimate(observation, policy.estimate, arena.robot.gripper.max_opening_m)
-    return Picture(rgb, f"{record.object_name} ({record.group}), quality {policy.estimate.quality:.2f}", record.success)
+    if estimate is None or (observation.rgb is None and observation.depth_m is None):
+        return None
+    rgb = draw_estimate(observation, estimate, arena.robot.gripper.max_opening_m)
+    return Picture(rgb, f"{record.object_name} ({record.group}), quality {estimate.quality:.2f}", record.success)
 
 
 def _film(arena: Arena, record: EpisodeRecord, out: Path) -> list[Video]:
