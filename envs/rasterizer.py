@@ -132,7 +132,8 @@ def _clip_and_draw(buffers: Buffers, owner: int, is_closed: bool, corners: tuple
         here, there = corners[k], corners[(k + 1) % 3]
         z_here, z_there = vertices[here, 2], vertices[there, 2]
         if z_here >= NEAR_M:
-            polygon[count] = vertices[here, 3:]
+            for i in range(3):
+                polygon[count, i] = vertices[here, 3 + i]
             count += 1
         if (z_here >= NEAR_M) != (z_there >= NEAR_M):
             along = (NEAR_M - z_here) / (z_there - z_here)
@@ -233,7 +234,7 @@ def _draw_caster(scene: Scene, part: int, T: Floats, shadow: ShadowMap) -> None:
             (vertices[j, 0], vertices[j, 1], vertices[j, 2]),
             (vertices[k, 0], vertices[k, 1], vertices[k, 2]),
         )
-        _draw(shadow.height_m, shadow.nearest, 0, is_closed, corners)
+        _draw(shadow.height_m, shadow.nearest, face, is_closed, corners)
 
 
 @compiled

@@ -76,7 +76,7 @@ class ShadowMap(NamedTuple):
     R_light_base: Floats  # (3, 3); +Z away from the light, like a camera in the light
     vertices_light: Floats  # (V, 3) texel column, row, height
     height_m: NDArray[np.float32]  # (N, N)
-    nearest: Owners  # (N, N), work space
+    nearest: Owners  # (N, N) face in Geometry
     fit: Floats  # (4,) corner x y in the light frame in metres, texels per metre in x and y; all 0 without any shadow
 
 
