@@ -32,6 +32,7 @@ class Blueprint:
     hulls: tuple[Mesh, ...]  # convex, together the shape that collides
     mass_kg: float
     inertia_kg_m2: Points  # (3, 3) about the origin
+    notes: tuple[str, ...] = ()
 
 
 def save(blueprint: Blueprint, folder: Path) -> None:
@@ -70,6 +71,7 @@ def load(folder: Path) -> ObjectAsset | None:
                 mass_kg=float(record["mass_kg"]),
                 friction=NOMINAL_FRICTION,
                 sha=str(record["sha"]),
+                notes=tuple(str(note) for note in record["notes"]),
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
@@ -105,6 +107,7 @@ def _write_files(blueprint: Blueprint, folder: Path) -> None:
         faces=faces,
         vertex_rgb=rgb,
         mass_kg=np.array(blueprint.mass_kg),
+        notes=np.array(blueprint.notes, dtype=np.str_),
         sha=np.array(content_hash([vertices.tobytes(), faces.tobytes(), rgb.tobytes(), collision, urdf])),
     )
 

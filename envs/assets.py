@@ -9,6 +9,7 @@ chose.
 import dataclasses
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +45,7 @@ class ObjectAsset:
     mass_kg: float
     friction: float  # nominal lateral coefficient
     sha: str  # of everything above: two assets with one hash are the same object
+    notes: tuple[str, ...] = ()  # reservations, as "reduced from 1,000,000 triangles"
 
     @property
     def extents_m(self) -> NDArray[np.float64]:
@@ -72,3 +74,22 @@ def cache_write_error(folder: Path, error: OSError) -> OSError:
     reason = error.strerror or str(error)
     advice = f"Free some space, or set {CACHE_ENV} to a folder that can be written."
     return OSError(error.errno, f"cannot write the object cache in {folder}: {reason}. {advice}")
+
+
+def write_cached(path: Path, text: str) -> None:
+    """Writes a small file of the cache so that a reader, or a second writer, never sees half of it.
+
+    Raises:
+        OSError: the cache is read-only or full; the message says which folder and what to set.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise cache_write_error(path.parent, error) from error

@@ -6,7 +6,7 @@ Listing a set is cheap and reads no geometry that it can avoid; an object is bui
 
 import importlib.util
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from simtoreal.envs.assets import (
 )
 
 RANDOM_SPLITS = {"random_train": range(900), "random_test": range(900, 1000)}
+SET_NAMES = (*RANDOM_SPLITS, *household.NUM_PER_SPLIT)
 RANDOM_SCALE = 0.015  # as in every URDF of pybullet_data/random_urdfs
 RANDOM_MASS_KG = 0.1
 MAX_IN_MEMORY = 512  # about 20 MB; a worker that needs more objects reads them again from disk
@@ -41,11 +42,13 @@ class ObjectSet:
         name: str,
         names: tuple[str, ...],
         load: Callable[[str], ObjectAsset],
-        problems: tuple[AssetProblem, ...] = (),
+        problems: Iterable[AssetProblem] = (),
+        paths: Mapping[str, Path] | None = None,
     ) -> None:
         self.name = name
         self.names = names
-        self.problems = problems
+        self._problems = dict.fromkeys(problems)
+        self._paths = paths or {}
         self._known = frozenset(names)
         self._load = load
         self._recent: OrderedDict[str, ObjectAsset] = OrderedDict()
@@ -55,6 +58,11 @@ class ObjectSet:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
+
+    @property
+    def problems(self) -> tuple[AssetProblem, ...]:
+        """Files that were left out, those that failed since, and objects used with a reservation, without repeats."""
+        return tuple(self._problems)
 
     def asset(self, name: str) -> ObjectAsset:
         """One object of the set.
@@ -67,29 +75,101 @@ class ObjectSet:
             some = f"{len(self.names)}, {self.names[0]!r} to {self.names[-1]!r}"
             raise AssetError(f"object set {self.name!r} has no object {name!r}; it has {some}")
         if name not in self._recent:
-            self._recent[name] = self._load(name)
+            self._recent[name] = self._loaded(name)
             if len(self._recent) > MAX_IN_MEMORY:
                 self._recent.popitem(last=False)
         self._recent.move_to_end(name)
         return self._recent[name]
 
+    def usable(self, progress: Callable[[str], None] | None = None) -> "ObjectSet":
+        """The same set without the objects that cannot be built, all of which are built now: do it before a long run.
 
-def load_object_set(name_or_dir: str, cache_dir: Path) -> ObjectSet:
+        Args:
+            progress: told the name of each object when it is done.
+
+        Raises:
+            ValueError: nothing is left; the message has the reasons.
+        """
+        names = [name for name in self.names if self._is_usable(name, progress)]
+        if not names:
+            raise ValueError(no_usable_object(self.name, self.problems))
+        return ObjectSet(self.name, tuple(names), self._load, self._problems, self._paths)
+
+    def _is_usable(self, name: str, progress: Callable[[str], None] | None) -> bool:
+        try:
+            self.asset(name)
+        except AssetError:
+            return False
+        finally:
+            if progress is not None:
+                progress(name)
+        return True
+
+    def _loaded(self, name: str) -> ObjectAsset:
+        try:
+            asset = self._load(name)
+        except AssetError as error:
+            path, _, reason = str(error).partition(": ")
+            self._problems[AssetProblem(Path(path), reason)] = None
+            raise
+        for note in asset.notes:
+            self._problems[AssetProblem(self._paths.get(name, Path(name)), note)] = None
+        return asset
+
+
+def load_object_set(name_or_dir: str, cache_dir: Path, scale: float = 1.0) -> ObjectSet:
     """Opens an object set by name, or a folder of `.urdf`, `.obj`, `.stl` and `.ply` files.
 
     Args:
-        name_or_dir: one of the built-in names, or a folder.
+        name_or_dir: one of `SET_NAMES`, or a folder (or a single file).
         cache_dir: where generated files are kept, see `assets.default_cache_dir`.
+        scale: metres per unit of the files in a folder; 0.001 for meshes in millimetres.
 
     Raises:
-        ValueError: neither a set nor a folder with a usable object; the message says what was looked for.
+        ValueError: neither a set nor a folder with a usable object; the message has the reasons.
     """
+    if name_or_dir in SET_NAMES and scale != 1.0:
+        raise ValueError(
+            f"objects_scale={scale:g} is for folders of files; {name_or_dir!r} has its own sizes: leave it 1"
+        )
     if name_or_dir in household.NUM_PER_SPLIT:
         split, names = name_or_dir, household.object_names(name_or_dir)
         return ObjectSet(split, names, lambda name: household.household_asset(split, name, cache_dir))
     if name_or_dir in RANDOM_SPLITS:
         return _random_set(name_or_dir)
-    raise ValueError(f"no object set {name_or_dir!r}")
+    if not Path(name_or_dir).expanduser().exists():
+        raise ValueError(f"no object set {name_or_dir!r}, and no such folder; the sets are {', '.join(SET_NAMES)}")
+    return _folder_set(Path(name_or_dir).expanduser(), cache_dir, scale)
+
+
+def no_usable_object(where: str, problems: Sequence[AssetProblem]) -> str:
+    """The message for a set of which nothing can be used: the first reasons, and how many more there are."""
+    reasons = "".join(f"\n  {problem.path}: {problem.reason}" for problem in problems[:5])
+    more = f"\n  and {len(problems) - 5} more" if len(problems) > 5 else ""
+    return f"{where}: no usable object among {len(problems)}:{reasons}{more}"
+
+
+def _folder_set(root: Path, cache_dir: Path, scale: float) -> ObjectSet:
+    # Mesh libraries take half a second and 60 MB, which workers on the built-in sets need not spend.
+    from simtoreal.envs.mesh_files import MeshLoader
+    from simtoreal.envs.mesh_sources import find_objects
+
+    sources, problems = find_objects(root)
+    loader = MeshLoader(cache_dir, scale)
+    # One object that can be used is looked for now, so that a folder in millimetres is refused before anything starts.
+    while sources:
+        try:
+            loader.check(sources[0])
+            break
+        except AssetError as error:
+            path, _, reason = str(error).partition(": ")
+            problems.append(AssetProblem(Path(path), reason))
+            sources.pop(0)
+    if not sources:
+        raise ValueError(no_usable_object(str(root), problems))
+    by_name = {source.name: source for source in sources}
+    paths = {source.name: source.path for source in sources}
+    return ObjectSet(str(root), tuple(by_name), lambda name: loader.asset(by_name[name]), problems, paths)
 
 
 def pybullet_data_dir() -> Path:

@@ -51,14 +51,14 @@ def mass_properties(mesh: Mesh) -> MassProperties:
     return MassProperties(volume, center, np.trace(second) * np.eye(3) - second)
 
 
-def convex_hull(points_m: Points) -> Mesh:
-    """Convex hull of points (P, 3), with at most `MAX_HULL_VERTICES` vertices; empty if the points lie in a plane."""
+def convex_hull(points_m: Points, max_vertices: int = MAX_HULL_VERTICES) -> Mesh:
+    """Convex hull of points (P, 3), of at most so many vertices; empty if the points lie in a plane."""
     hull = _hull(points_m)
-    return hull if len(hull.vertices_m) <= MAX_HULL_VERTICES else _coarse_hull(hull.vertices_m)
+    return hull if len(hull.vertices_m) <= max_vertices else _coarse_hull(hull.vertices_m, max_vertices)
 
 
-def _coarse_hull(points_m: Points) -> Mesh:
-    """Hull of the `MAX_HULL_VERTICES` points that matter most: those farthest outside of the hull of the others."""
+def _coarse_hull(points_m: Points, max_vertices: int) -> Mesh:
+    """Hull of the `max_vertices` points that matter most: those farthest outside of the hull of the others."""
     chosen = np.unique(np.argmax(points_m @ _COMPASS.T, axis=0))
     while True:
         hull = _hull(points_m[chosen])
@@ -68,7 +68,7 @@ def _coarse_hull(points_m: Points) -> Mesh:
         gaps = outside[np.arange(len(farthest)), farthest]
         ranked = farthest[np.argsort(-gaps)][: np.count_nonzero(gaps > HULL_TOLERANCE_M)]
         first = ranked[np.sort(np.unique(ranked, return_index=True)[1])]
-        room = MAX_HULL_VERTICES - len(chosen)
+        room = max_vertices - len(chosen)
         if not len(first) or room <= 0:
             return hull
         chosen = np.concatenate([chosen, first[:room]])
@@ -100,7 +100,7 @@ def union(meshes: Sequence[Mesh]) -> tuple[Mesh, NDArray[np.int32]]:
     """
     if len(meshes) == 1:
         return meshes[0], np.zeros(len(meshes[0].vertices_m), dtype=np.int32)
-    sources = [_to_manifold(mesh).as_original() for mesh in meshes]
+    sources = [to_manifold(mesh).as_original() for mesh in meshes]
     merged = manifold3d.Manifold.batch_boolean(sources, manifold3d.OpType.Add).to_mesh64()
     ids = {source.original_id(): index for index, source in enumerate(sources)}
     starts = np.asarray(merged.run_index, dtype=np.int64)
@@ -118,17 +118,24 @@ def _face_normals(mesh: Mesh) -> Points:
     return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-15))
 
 
-def _to_manifold(mesh: Mesh) -> manifold3d.Manifold:
+def is_closed(mesh: Mesh) -> bool:
+    """Whether a mesh bounds a solid: every edge belongs to two triangles that agree on what is outside."""
+    return bool(len(mesh.faces)) and to_manifold(mesh).status() == manifold3d.Error.NoError
+
+
+def to_manifold(mesh: Mesh) -> manifold3d.Manifold:
+    """A mesh as a solid; its `status()` says whether the mesh is closed."""
     return manifold3d.Manifold(
         manifold3d.Mesh64(np.ascontiguousarray(mesh.vertices_m), np.ascontiguousarray(mesh.faces, dtype=np.uint64))
     )
 
 
 def _hull(points_m: Points) -> Mesh:
-    return _from_manifold(manifold3d.Manifold.hull_points(np.ascontiguousarray(points_m, dtype=np.float64)))
+    return from_manifold(manifold3d.Manifold.hull_points(np.ascontiguousarray(points_m, dtype=np.float64)))
 
 
-def _from_manifold(manifold: manifold3d.Manifold) -> Mesh:
+def from_manifold(manifold: manifold3d.Manifold) -> Mesh:
+    """The surface of a solid."""
     out = manifold.to_mesh64()
     vertices = np.array(out.vert_properties[:, :3], dtype=np.float64).reshape(-1, 3)
     return Mesh(vertices, np.array(out.tri_verts, dtype=np.int32).reshape(-1, 3))
