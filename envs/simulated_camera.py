@@ -42,6 +42,13 @@ class CameraSetup:
         return cls(placement, model, rgb=modality != "depth", depth=modality != "rgb")
 
 
+class CameraVariant(NamedTuple):
+    """Another lens on another mount."""
+
+    model: CameraModel
+    T_mount_cam: FloatArray  # (4, 4), in the tool frame for a wrist camera, in the base frame for an external one
+
+
 class ViewState(NamedTuple):
     """What moves in view."""
 
@@ -74,12 +81,13 @@ class SimulatedCamera:
     def distortion(self) -> FloatArray | None:
         return None if self.model.is_pinhole else np.array(self.model.distortion)
 
-    def begin(self, scene: Scene) -> None:
-        """Fixes looks, lens and mount for an episode."""
+    def begin(self, scene: Scene, other: "CameraVariant | None" = None) -> None:
+        """Fixes looks, lens and mount for an episode; `other` replaces the nominal lens and mount."""
         visual, sample = scene.world.visual, scene.world.camera
         self._scene = scene
-        self.model = _lens(self.setup.model, sample.fov_scale, sample.distortion)
-        self._T_mount_nominal = self._nominal_mount() @ _offset(sample.position_offset_m, sample.rotation_offset_rad)
+        nominal = other or CameraVariant(self.setup.model, self._nominal_mount())
+        self.model = _lens(nominal.model, sample.fov_scale, sample.distortion)
+        self._T_mount_nominal = nominal.T_mount_cam @ _offset(sample.position_offset_m, sample.rotation_offset_rad)
         self._T_mount_true = self._T_mount_nominal @ _offset(sample.mounting_error_m, sample.mounting_error_rad)
         self._lighting = Lighting(
             visual.light_direction, visual.ambient, visual.diffuse, visual.light_rgb, visual.shadow
@@ -203,3 +211,24 @@ class _MeshKey:
 
 def _object_mesh(asset: ObjectAsset, scale: float) -> RenderMesh:
     return _mesh_by_content(_MeshKey(asset, scale))
+
+
+def draw_variant(setup: CameraSetup, robot: RobotSpec, rng: np.random.Generator) -> CameraVariant:
+    """A camera that a user might have instead: other resolution, field of view and mount.
+
+    An encoder trained on one camera alone would know that camera, not grasping.
+    """
+    scale = float(rng.choice((0.75, 1.0, 1.0, 1.5, 2.0)))
+    size = (round(setup.model.width_px * scale), round(setup.model.height_px * scale))
+    nominal_rad = 2.0 * math.atan(0.5 * setup.model.height_px / setup.model.fy)
+    model = CameraModel.from_fov(*size, nominal_rad * rng.uniform(0.75, 1.3))
+    if setup.placement == "wrist":
+        shift = frames.transform(rng.uniform(-0.025, 0.025, 3), frames.rotation_from_vector(rng.normal(0.0, 0.07, 3)))
+        return CameraVariant(model, robot.T_tcp_cam @ shift)
+    azimuth, elevation = rng.uniform(-1.2, 1.2), rng.uniform(0.6, 1.2)
+    distance_m = rng.uniform(0.65, 1.1) * nominal_rad / (2.0 * math.atan(0.5 * size[1] / model.fy))
+    target = np.array([*WORKSPACE_CENTRE_M, 0.02]) + rng.uniform(-0.04, 0.04, 3)
+    direction = np.array(
+        [math.cos(azimuth) * math.cos(elevation), math.sin(azimuth) * math.cos(elevation), math.sin(elevation)]
+    )
+    return CameraVariant(model, frames.look_at(target + distance_m * direction, target))

@@ -10,7 +10,7 @@ from simtoreal.contracts import Observation
 from simtoreal.envs.bullet_world import BulletWorld
 from simtoreal.envs.robot import RobotSpec
 from simtoreal.envs.scene import Scene
-from simtoreal.envs.simulated_camera import CameraSetup, SimulatedCamera, ViewState
+from simtoreal.envs.simulated_camera import CameraSetup, CameraVariant, SimulatedCamera, ViewState
 
 FloatArray = NDArray[np.float64]
 _IK_ITERATIONS = 40
@@ -36,10 +36,10 @@ class StillCell:
     def close(self) -> None:
         self._world.close()
 
-    def begin(self, scene: Scene) -> None:
-        """Fixes scene, looks and camera for the frames that follow."""
+    def begin(self, scene: Scene, camera: CameraVariant | None = None) -> None:
+        """Fixes scene, looks and camera for the frames that follow; `camera` replaces the nominal one."""
         self._scene = scene
-        self._camera.begin(scene)
+        self._camera.begin(scene, camera)
 
     def look(self, tool: ToolPose, rng: np.random.Generator) -> Observation | None:
         """What the camera delivers with the tool there; None where the arm does not reach."""

@@ -26,7 +26,7 @@ from simtoreal.envs.randomization import Randomization
 from simtoreal.envs.resting import RestingPoses
 from simtoreal.envs.robot import load_robot
 from simtoreal.envs.scene import Scene, SceneSampler
-from simtoreal.envs.simulated_camera import CameraSetup
+from simtoreal.envs.simulated_camera import CameraSetup, draw_variant
 from simtoreal.envs.still_cell import StillCell, draw_tool_pose
 from simtoreal.policies.grasp_map import Viewpoint, in_view
 from simtoreal.policies.view import View, ViewSpec, make_view
@@ -34,7 +34,7 @@ from simtoreal.progress import Progress
 
 MAX_GRASPS = 160  # kept per frame, best first
 SCENES_PER_SHARD = 125
-_VERSION = 4
+_VERSION = 5
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -195,7 +195,9 @@ class _FrameMaker:
         return str(names[int(rng.integers(len(names)))])
 
     def _render(self, scene: Scene, rng: np.random.Generator) -> list[Arrays]:
-        self._cell.begin(scene)
+        # Half of the scenes through the camera as specified, half through one that somebody else might have.
+        other = draw_variant(self.spec.camera, self._cell.robot, rng) if rng.random() < 0.5 else None
+        self._cell.begin(scene, other)
         sets = [self._library.in_scene(scene, i) for i in range(len(scene.objects))]
         grasps = GraspSet(*(np.concatenate(column) for column in zip(*sets, strict=True)))
         frames: list[Arrays] = []

@@ -44,7 +44,7 @@ from simtoreal.provenance import provenance
 HOLDOUT_FRAC = 0.04  # of the training objects: never trained on, to choose the head and measure the error
 _HOLDOUT_SCENES, _HOLDOUT_FRAMES = 150, 8
 _HEAD_EPISODES = 120
-_EXTERNAL_IMAGE_PX, _EXTERNAL_VIEW_PX, _EXTERNAL_EDGE_M = 128, 96, 0.42
+_EXTERNAL_IMAGE_PX, _EXTERNAL_VIEW_PX, _EXTERNAL_EDGE_M = 128, 80, 0.40
 
 
 @dataclass(frozen=True)
