@@ -13,10 +13,12 @@
 Nothing in it can run code when it is read.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -89,23 +91,36 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
 
     Raises:
         OSError: the folder cannot be written; names it.
+        BundleError: a weight is not finite.
     """
+    for name in ("encoder_weights", "head_weights"):
+        _check_finite(getattr(bundle, name), f"{folder}: {name}")
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         _write(bundle, partial)
-        old = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(partial, folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
+        _exchange(partial, folder)
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk as an error of its own
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(f"cannot write the bundle {folder} ({reason}); free space or choose another out=") from error
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        raise OSError(
-            f"cannot write the bundle {folder} ({error.strerror or error}); free space or choose another out="
-        ) from error
+
+
+def _exchange(partial: Path, folder: Path) -> None:
+    """Puts a folder in the place of another, or leaves that one where it was."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    try:
+        os.replace(partial, folder)
+    except OSError:
+        if old.exists():
+            os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write(bundle: Bundle, folder: Path) -> None:
@@ -120,17 +135,20 @@ def _write(bundle: Bundle, folder: Path) -> None:
     _dump_yaml(description, folder / "bundle.yaml")
     _dump_yaml(bundle.camera.to_dict(), folder / "camera.yaml")
     _dump_yaml(bundle.provenance, folder / "provenance.yaml")
-    save_file({name: np.ascontiguousarray(value) for name, value in bundle.encoder_weights.items()},
-              folder / "encoder.safetensors")  # fmt: skip
+    _save_weights(bundle.encoder_weights, folder / "encoder.safetensors")
     if bundle.head_weights:
-        save_file({name: np.ascontiguousarray(value) for name, value in bundle.head_weights.items()},
-                  folder / "head.safetensors")  # fmt: skip
+        _save_weights(bundle.head_weights, folder / "head.safetensors")
     (folder / "figures.json").write_text(json.dumps(bundle.figures, indent=1) + "\n")
-    (folder / "README.md").write_text(bundle.card)
+    (folder / "README.md").write_text(bundle.card, encoding="utf-8")
+
+
+def _save_weights(weights: Arrays, path: Path) -> None:
+    # safetensors writes the memory as it lies; `ascontiguousarray` would turn a scalar into a vector.
+    save_file({name: np.asarray(value, order="C") for name, value in weights.items()}, path)
 
 
 def _dump_yaml(data: dict[str, Any], path: Path) -> None:
-    path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+    path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -146,37 +164,57 @@ def load_bundle(folder: Path) -> Bundle:
             f"{folder}: format_version {version!r}, this package reads {FORMAT_VERSION}; train it anew with "
             "`simtoreal pretrain`, or install the version of simtoreal named in its provenance.yaml"
         )
+    with _blame(folder / "bundle.yaml"):
+        encoder, view = dict(description["encoder"]), dict(description["view"])
+        head = _one_of(description["head"], ("servo", "learned"))
+        scale = HeadScale(**description["scale"])
+        error = PerceptionError.from_dict(description["perception_error"])
+    with _blame(folder / "camera.yaml"):
+        camera = CameraRecord.from_dict(_load_yaml(folder / "camera.yaml"))
+    with _blame(folder / "figures.json"):
+        figures = dict(json.loads((folder / "figures.json").read_text(encoding="utf-8")))
+    with _blame(folder / "README.md"):
+        card = (folder / "README.md").read_text(encoding="utf-8")
+    head_path = folder / "head.safetensors"
+    return Bundle(
+        encoder=encoder,
+        view=view,
+        head=head,
+        scale=scale,
+        error=error,
+        camera=camera,
+        encoder_weights=_load_weights(folder / "encoder.safetensors"),
+        head_weights=_load_weights(head_path) if head == "learned" or head_path.exists() else {},
+        figures=figures,
+        provenance=_load_yaml(folder / "provenance.yaml"),
+        card=card,
+    )
+
+
+@contextlib.contextmanager
+def _blame(path: Path) -> Iterator[None]:
+    """Turns whatever is wrong with the content of a file into an error that names it."""
     try:
-        return Bundle(
-            encoder=dict(description["encoder"]),
-            view=dict(description["view"]),
-            head=_one_of(description["head"], ("servo", "learned"), folder),
-            scale=HeadScale(**description["scale"]),
-            error=PerceptionError.from_dict(description["perception_error"]),
-            camera=CameraRecord.from_dict(_load_yaml(folder / "camera.yaml")),
-            encoder_weights=_load_weights(folder / "encoder.safetensors"),
-            head_weights=_load_weights(folder / "head.safetensors") if (folder / "head.safetensors").exists() else {},
-            figures=json.loads((folder / "figures.json").read_text()),
-            provenance=_load_yaml(folder / "provenance.yaml"),
-            card=(folder / "README.md").read_text(),
-        )
+        yield
+    except BundleError:
+        raise
+    except FileNotFoundError as error:
+        raise BundleError(f"{path.parent} is no complete policy bundle: {path.name} is missing") from error
     except KeyError as error:
-        raise BundleError(f"{folder}: bundle.yaml or camera.yaml lacks the field {error}") from error
-    except (TypeError, ValueError, OSError) as error:
-        if isinstance(error, BundleError):
-            raise
-        raise BundleError(f"{folder}: {error}") from error
+        raise BundleError(f"{path} lacks the field {error}") from error
+    except (AttributeError, TypeError, ValueError, OSError) as error:
+        raise BundleError(f"{path}: {error}") from error
 
 
-def _one_of(value: str, allowed: tuple[str, ...], folder: Path) -> str:
+def _one_of(value: Any, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
-        raise BundleError(f"{folder}: head must be one of {allowed}, got {value!r}")
-    return value
+        raise ValueError(f"head must be one of {allowed}, got {value!r}")
+    return str(value)
 
 
 def _load_yaml(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text())
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BundleError(f"{path.parent} is no policy bundle: {path.name} is missing") from error
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
@@ -191,9 +229,13 @@ def _load_weights(path: Path) -> Arrays:
         weights = load_file(path)
     except FileNotFoundError as error:
         raise BundleError(f"{path.parent} is no complete policy bundle: {path.name} is missing") from error
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:  # the last of a type numpy lacks
         raise BundleError(f"{path} is broken or cut off ({error}); copy the bundle again or train it anew") from error
+    _check_finite(weights, str(path))
+    return weights
+
+
+def _check_finite(weights: Arrays, where: str) -> None:
     for name, value in weights.items():
         if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
-            raise BundleError(f"{path}: tensor {name} is not finite; train the bundle anew")
-    return weights
+            raise BundleError(f"{where}: tensor {name} is not finite; train the bundle anew")
