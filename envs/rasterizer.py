@@ -249,6 +249,11 @@ def _fit(scene: Scene, view: View, buffers: Buffers, shadow: ShadowMap) -> None:
         step_x, step_y = (x_high - x_low) / steps, (y_high - y_low) / steps
         shadow.fit[0], shadow.fit[1] = x_low - SHADOW_MARGIN_TEXELS * step_x, y_low - SHADOW_MARGIN_TEXELS * step_y
         shadow.fit[2], shadow.fit[3] = 1.0 / step_x, 1.0 / step_y
+        _compose(shadow.R_light_base, np.zeros(3), view.T_base_cam, shadow.T_texel_cam)
+        for axis in range(2):
+            shadow.T_texel_cam[axis, 3] -= shadow.fit[axis]
+            for column in range(4):
+                shadow.T_texel_cam[axis, column] *= shadow.fit[2 + axis]
 
 
 @compiled

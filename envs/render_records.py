@@ -77,6 +77,7 @@ class ShadowMap(NamedTuple):
     vertices_light: Floats  # (V, 3) texel column, row, height
     height_m: NDArray[np.float32]  # (N, N)
     nearest: Owners  # (N, N) face in Geometry
+    T_texel_cam: Floats  # (3, 4) from the camera frame to texel column, texel row and metres from the light
     fit: Floats  # (4,) corner x y in the light frame in metres, texels per metre in x and y; all 0 without any shadow
 
 
@@ -122,3 +123,34 @@ class Image(NamedTuple):
     rgb: NDArray[np.uint8]  # (H, W, 3)
     depth_m: NDArray[np.float32]  # (H, W)
     label: NDArray[np.int16]  # (H, W)
+
+
+class Triangle(NamedTuple):
+    """The triangle in hand."""
+
+    corners: tuple[int, int, int]  # in Geometry
+    planes: Nine  # normals of the planes through the camera and the side opposite each corner
+    depths_m: Vector  # of the corners
+    facing: float  # 1 if it is seen from the front, else -1
+    is_flat: bool  # the normal is the same all over
+    normal: Vector  # at the first corner, towards the camera, mesh frame
+
+
+class Frame(NamedTuple):
+    """Camera and light in the frame of the mesh in hand."""
+
+    R_mesh_cam: Nine
+    eye: Vector
+    light: Vector
+    up: Vector
+
+
+class Skin(NamedTuple):
+    """The material of the part in hand."""
+
+    rgb: Vector
+    repeats_per_m: float
+    specular: float
+    use_vertex_rgb: bool
+    texture: Texture
+    label: int

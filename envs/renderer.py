@@ -123,7 +123,7 @@ class _Studio:
         self._meshes, self._textures = MeshPool(), TexturePool()
         self._planes: dict[tuple[str, int, int], tuple[NDArray[np.float32], Owners]] = {}
         self._vertices_cam, self._vertices_light = np.empty((0, 6)), np.empty((0, 3))
-        self._polygon, self._fit = np.empty((4, 3)), np.zeros(4)
+        self._polygon, self._T_texel_cam, self._fit = np.empty((4, 3)), np.zeros((3, 4)), np.zeros(4)
         self._known: tuple[object, ...] = ()
         self._backdrop: NDArray[np.uint8] | None = None
         self._lay_out([], None)
@@ -185,9 +185,9 @@ class _Studio:
     def _shadow_map(self, image_px: int) -> ShadowMap:
         size = next((size for size in _SHADOW_SIZES if 2 * size >= 3 * image_px), _SHADOW_SIZES[-1])
         self._fit[:] = 0.0
-        return ShadowMap(
-            _light_axes(self._lamp.direction), self._vertices_light, *self._plane("shadow", size, size), self._fit
-        )
+        height_m, nearest = self._plane("shadow", size, size)
+        R_light_base = _light_axes(self._lamp.direction)
+        return ShadowMap(R_light_base, self._vertices_light, height_m, nearest, self._T_texel_cam, self._fit)
 
     def _plane(self, use: str, height: int, width: int) -> tuple[NDArray[np.float32], Owners]:
         key = (use, height, width)

@@ -5,7 +5,6 @@ place in the frame of the mesh, where textures and normals live.
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from simtoreal.envs.compiled import compiled
 from simtoreal.envs.render_records import (
     Faces,
     Floats,
+    Frame,
     Image,
     Ints,
     Lamp,
@@ -23,8 +23,10 @@ from simtoreal.envs.render_records import (
     Scene,
     ShadowMap,
     Sight,
+    Skin,
     Texels,
     Texture,
+    Triangle,
     Vector,
 )
 
@@ -35,37 +37,6 @@ GLOSS_SQUARINGS = 5  # the specular exponent is 2^5
 BIAS_TEXELS = 0.5  # a shadow map is as coarse as its texels; with less than this surfaces shade themselves,
 BIAS_SLOPE_TEXELS = 5.0  # the more so the more they slope against the light
 SHARPNESS_TEXELS = 1.4  # texels per pixel up to which a texture level is used
-
-
-class Triangle(NamedTuple):
-    """The triangle in hand."""
-
-    corners: tuple[int, int, int]  # in Geometry
-    planes: Nine  # normals of the planes through the camera and the side opposite each corner
-    depths_m: Vector  # of the corners
-    facing: float  # 1 if it is seen from the front, else -1
-    is_flat: bool  # the normal is the same all over
-    normal: Vector  # at the first corner, towards the camera, mesh frame
-
-
-class Frame(NamedTuple):
-    """Camera and light in the frame of the mesh in hand."""
-
-    R_mesh_cam: Nine
-    eye: Vector
-    light: Vector
-    up: Vector
-
-
-class Skin(NamedTuple):
-    """The material of the part in hand."""
-
-    rgb: Vector
-    repeats_per_m: float
-    specular: float
-    use_vertex_rgb: bool
-    texture: Texture
-    label: int
 
 
 @compiled
@@ -84,7 +55,7 @@ def shade(scene: Scene, sight: Sight, lights: Lights, image: Image, with_rgb: bo
     lamp, texels, height_m = lights.lamp, lights.texels, lights.shadow.height_m
     rgb, depth_m, label = image.rgb.reshape(-1, 3), image.depth_m.ravel(), image.label.ravel()
     surface, texture, labels = parts.surface, parts.texture, parts.label
-    R_base_cam, light = _rotation(T_base_cam), _light_axes(lights.shadow, T_base_cam)
+    R_base_cam, light = _rotation(T_base_cam), _light_map(lights.shadow)
     last, part, offsets, zeros = -1, -1, (0, 0, 0), (0.0, 0.0, 0.0)
     triangle = Triangle((0, 0, 0), R_base_cam, zeros, 1.0, False, zeros)
     frame, skin = Frame(R_base_cam, zeros, zeros, zeros), Skin(zeros, 0.0, 0.0, False, (0, 0, 0, 0), 0)
@@ -118,7 +89,7 @@ def shade(scene: Scene, sight: Sight, lights: Lights, image: Image, with_rgb: bo
             lit = max(_dot(normal, frame.light), 0.0)
             lit *= 1.0 - lamp.shadow * _shaded_frac(height_m, light, (x * z, y * z, z), lit)
             gloss = lit * _gloss(skin.specular, frame, place, normal)
-            colour = _lift(_times(albedo, tint), _power(lamp, lit, _dot(normal, frame.up)), gloss)
+            colour = _reflect(lamp, _times(albedo, tint), lit, _dot(normal, frame.up), gloss)
             _store(rgb, pixel, _times(colour, lamp.rgb))
 
 
@@ -128,27 +99,11 @@ def _rotation(T: Floats) -> Nine:
 
 
 @compiled
-def _light_axes(shadow: ShadowMap, T_base_cam: Floats) -> tuple[Twelve, float]:
-    """Maps camera coordinates to texel column, texel row and depth from the light; and the size of a texel in metres.
-
-    The size is 0 where there is no shadow map.
-    """
-    R, T, fit = shadow.R_light_base, T_base_cam, shadow.fit
-    a, b, c = (R[0, 0], R[0, 1], R[0, 2]), (R[1, 0], R[1, 1], R[1, 2]), (R[2, 0], R[2, 1], R[2, 2])
-    right, down, forward = _row(T, a, fit[2], fit[0]), _row(T, b, fit[3], fit[1]), _row(T, c, 1.0, 0.0)
-    scale = min(fit[2], fit[3])
-    return right + down + forward, 1.0 / scale if scale > 0.0 else 0.0
-
-
-@compiled
-def _row(T: Floats, axis: Vector, scale: float, start: float) -> tuple[float, float, float, float]:
-    x, y, z = axis[0] * scale, axis[1] * scale, axis[2] * scale
-    return (
-        x * T[0, 0] + y * T[1, 0] + z * T[2, 0],
-        x * T[0, 1] + y * T[1, 1] + z * T[2, 1],
-        x * T[0, 2] + y * T[1, 2] + z * T[2, 2],
-        x * T[0, 3] + y * T[1, 3] + z * T[2, 3] - start * scale,
-    )
+def _light_map(shadow: ShadowMap) -> tuple[Twelve, float]:
+    """`T_texel_cam` row by row, and the size of a texel in metres, which is 0 where there is no shadow map."""
+    T, scale = shadow.T_texel_cam, min(shadow.fit[2], shadow.fit[3])
+    right, down = (T[0, 0], T[0, 1], T[0, 2], T[0, 3]), (T[1, 0], T[1, 1], T[1, 2], T[1, 3])
+    return right + down + (T[2, 0], T[2, 1], T[2, 2], T[2, 3]), 1.0 / scale if scale > 0.0 else 0.0
 
 
 @compiled
@@ -352,9 +307,10 @@ def _shaded_frac(height_m: NDArray[np.float32], light: tuple[Twelve, float], spo
 
 
 @compiled
-def _power(lamp: Lamp, lit: float, upward: float) -> float:
-    """Light that a surface throws back from the lamp, of which `lit` arrives (Lambert), and from the sky."""
-    return lamp.ambient * (1.0 - SKY_FRAC * 0.5 * (1.0 - upward)) + lamp.diffuse * lit
+def _reflect(lamp: Lamp, albedo: Vector, lit: float, upward: float, gloss: float) -> Vector:
+    """What a surface throws back of the lamp, of which `lit` arrives (Lambert), and of the sky, and its highlight."""
+    power = lamp.ambient * (1.0 - SKY_FRAC * 0.5 * (1.0 - upward)) + lamp.diffuse * lit
+    return albedo[0] * power + gloss, albedo[1] * power + gloss, albedo[2] * power + gloss
 
 
 @compiled
@@ -370,11 +326,6 @@ def _gloss(specular: float, frame: Frame, place: Vector, normal: Vector) -> floa
     for _ in range(GLOSS_SQUARINGS):
         value *= value
     return value * specular
-
-
-@compiled
-def _lift(albedo: Vector, power: float, gloss: float) -> Vector:
-    return albedo[0] * power + gloss, albedo[1] * power + gloss, albedo[2] * power + gloss
 
 
 @compiled
