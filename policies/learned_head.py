@@ -39,7 +39,7 @@ class LearnedHead:
                 layer = Layer(weights[f"layers.{i}.weight"], weights[f"layers.{i}.bias"])
             except KeyError as error:
                 raise ValueError(f"head weights lack {error}; they hold {sorted(weights)}") from error
-            if layer.weight.shape[1] != width or layer.bias.shape != layer.weight.shape[:1]:
+            if layer.weight.shape[1:] != (width,) or layer.bias.shape != layer.weight.shape[:1]:
                 raise ValueError(f"head layer {i} has shape {layer.weight.shape}, expected {width} inputs")
             if not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
                 raise ValueError(f"head layer {i} is not finite")

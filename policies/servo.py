@@ -15,6 +15,7 @@ from simtoreal.contracts import GraspEstimate, Observation
 from simtoreal.head_interface import ACTION_DIM, HeadInterface
 
 FloatArray = NDArray[np.float64]
+_STILL_M = 0.0008  # in one period
 
 
 class Phase(Enum):
@@ -53,6 +54,7 @@ class ServoHead:
         self.phase = Phase.APPROACH
         self._phase_s = 0.0
         self._still_s = 0.0
+        self._settled_s = 0.0
         self._correction = np.zeros(3)
         self._previous: FloatArray | None = None
         self._T_closed: FloatArray | None = None
@@ -70,9 +72,14 @@ class ServoHead:
 
     def _notice(self, observation: Observation, interface: HeadInterface) -> None:
         period_s = 1.0 / interface.scale.control_hz
-        reading = np.array([*observation.T_base_tcp[:3, 3], observation.gripper_width_m])
-        moved = self._previous is None or float(np.abs(reading - self._previous).max()) > 0.0008
-        self._still_s = 0.0 if moved else self._still_s + period_s
+        interface.begin(observation)
+        assert interface.T_base_tcp_commanded is not None
+        setpoint_m = interface.T_base_tcp_commanded[:3, 3]
+        reading = np.array([*observation.T_base_tcp[:3, 3], observation.gripper_width_m, *setpoint_m])
+        change = np.full(7, np.inf) if self._previous is None else np.abs(reading - self._previous)
+        self._still_s = 0.0 if change[:4].max() > _STILL_M else self._still_s + period_s
+        # A late arm is still at first, although its setpoint has long been on its way: that is no standing error.
+        self._settled_s = 0.0 if change.max() > _STILL_M else self._settled_s + period_s
         self._phase_s += period_s
         self._previous = reading
 
@@ -80,15 +87,19 @@ class ServoHead:
         self.phase = phase
         self._phase_s = 0.0
         self._still_s = 0.0
+        self._settled_s = 0.0
 
     def _next_phase(self, observation: Observation, estimate: GraspEstimate, interface: HeadInterface) -> None:
         config = self.config
         error, yaw_error = interface.errors(observation, estimate.T_base_grasp)
         across = math.hypot(error[0], error[1])
+        opening = interface.scale.max_opening_m
         impatient = self._phase_s > config.patience_s
         if self.phase is Phase.APPROACH:
             aligned = across < config.tolerance_m and abs(yaw_error) < config.tolerance_rad
-            if (aligned or impatient) and error[2] > -config.clearance_m - 0.03:
+            # After a miss the tool is down with its jaws closed: up and open first.
+            ready = error[2] < 0.03 - config.clearance_m and observation.gripper_width_m > 0.8 * opening
+            if ((aligned and ready) or impatient) and error[2] > -config.clearance_m - 0.03:
                 self._enter(Phase.DESCEND)
         elif self.phase is Phase.DESCEND:
             if across > 4 * config.tolerance_m and not impatient:
@@ -116,7 +127,7 @@ class ServoHead:
     def _toward(self, goal: FloatArray, observation: Observation, interface: HeadInterface) -> FloatArray:
         error, yaw_error = interface.errors(observation, goal)
         lead, yaw_lead = interface.lead(observation)
-        if self._still_s > 0.1 and self.phase is not Phase.CLOSE:
+        if self._settled_s > 0.1 and self.phase is not Phase.CLOSE:
             self._correction += self.config.integral_gain * error
         limit = self.config.max_correction_m
         self._correction = np.clip(self._correction, -limit, limit)
