@@ -123,19 +123,19 @@ def grasping_rows(bench: Bench, bundle: str, objects: str) -> list[Row]:
             {**success, "failures": info["failures"], "per_group": info["per_group"], "timing": info["timing"]},
         )
     ]
-    if objects not in TARGETS:
-        rows.append(_oracle_row(bundle, objects, oracle))
-    return rows
+    return [*rows, _oracle_row(bundle, objects, oracle)]
 
 
 def _oracle_row(bundle: str, objects: str, oracle: Mapping[str, Any]) -> Row:
-    share, target = oracle["pc_of_oracle"], TARGET_OF_ORACLE if "_test" in objects else TARGET_OF_UNSEEN_FOLDERS
-    overall = oracle["overall"]
+    share, overall = oracle["pc_of_oracle"], oracle["overall"]
+    target = None
+    if bundle == "default" and objects not in TARGETS:
+        target = TARGET_OF_ORACLE if objects == "household_test" else TARGET_OF_UNSEEN_FOLDERS
     return Row(
         f"{bundle} on {objects}, of the oracle's success",
         f"{share:.1f} % ({_interval(oracle['pc_of_oracle_ci95'])}; the oracle has {overall['pc_success']:.1f} %)",
-        per_cent(target) if bundle == "default" else "",
-        share >= 100 * target if bundle == "default" else None,
+        "" if target is None else per_cent(target),
+        None if target is None else share >= 100 * target,
         {key: value for key, value in oracle.items() if key != "per_object"},
     )
 

@@ -50,10 +50,11 @@ def table(content: Mapping[str, Any]) -> str:
     origin = content["provenance"]
     machine = origin["hardware"]
     quick = "A quick look, not a figure. " if content["quick"] else ""
+    revision, cores = origin["git_revision"] or "unknown", f"{machine['num_cores']} cores of {machine['processor']}"
     lines += [
         "",
-        f"{quick}`{origin['command']}`, revision {origin['git_revision'] or 'unknown'}, {origin['started'][:10]}, "
-        f"{machine['num_cores']} cores of {machine['processor']}, {machine['memory_gib']} GiB.",
+        f"{quick}`python benchmarks/{origin['command']}`, revision {revision}, {origin['started'][:10]}, {cores}, "
+        f"{machine['memory_gib']} GiB.",
     ]
     return "\n".join(lines)
 
