@@ -19,15 +19,18 @@ GraspMap = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (C, P, P) to 
 class TrackingConfig:
     """When to look again, and what counts as the same grasp."""
 
-    num_candidates: int = 8
+    num_candidates: int = 16
     freeze_above_m: float = 0.03  # closer to the grasp than this the fingers hide it: keep what was seen
     same_m: float = 0.025
     same_rad: float = 0.45
     blend: float = 0.4  # weight of the newest view in the running estimate
-    switch_margin: float = 0.12  # another grasp must look better by this much before the tool turns to it
+    # Another grasp must look better by this much before the tool turns to it; by once more for every time it has
+    # turned, or it would go to and fro between equals until time is up.
+    switch_margin: float = 0.12
+    fade: float = 0.9  # of a grasp that is not seen any more, per look
     failed_m: float = 0.015  # grasps this close to one that failed are worth less
     failed_rad: float = 0.5
-    failed_factor: float = 0.3
+    failed_factor: float = 0.4
 
 
 class LearnedGrasps:
@@ -45,6 +48,7 @@ class LearnedGrasps:
         self._last_t_s = -math.inf
         self._widest_m = 0.0
         self._failed: list[FloatArray] = []
+        self._num_switches = 0
         self._picture: tuple[NDArray[np.float32], View] | None = None
 
     def estimate(self, observation: Observation) -> GraspEstimate | None:
@@ -73,6 +77,7 @@ class LearnedGrasps:
         if self._current is not None:
             self._failed.append(self._current.T_base_grasp)
         self._current = None
+        self._num_switches = 0
 
     def _too_close(self, observation: Observation) -> bool:
         if self._current is None:
@@ -104,15 +109,17 @@ class LearnedGrasps:
         best = max(candidates, key=lambda c: c.quality)
         if self._current is None:
             return best
+        margin = self._config.switch_margin * (1 + self._num_switches)
         same = [c for c in candidates if self._is_same(c, self._current)]
-        if not same:
-            # Lost from view for a moment: believe it a little less each time.
-            faded = self._current._replace(quality=0.8 * self._current.quality)
-            return best if best.quality > faded.quality + self._config.switch_margin else faded
-        again = max(same, key=lambda c: c.quality)
-        if best.quality > again.quality + self._config.switch_margin:
+        if same:
+            again = max(same, key=lambda c: c.quality)
+            kept = _blended(self._current, again, self._config.blend)
+        else:  # lost from view for a moment: believe it a little less each time
+            again = kept = self._current._replace(quality=self._config.fade * self._current.quality)
+        if best.quality > again.quality + margin:
+            self._num_switches += 1
             return best
-        return _blended(self._current, again, self._config.blend)
+        return kept
 
     def _is_same(self, a: Candidate, b: Candidate) -> bool:
         distance_m = math.dist(a.T_base_grasp[:3, 3], b.T_base_grasp[:3, 3])

@@ -40,7 +40,7 @@ class ServoConfig:
     steady_s: float = 0.2  # the measurement has not moved for this long
     patience_s: float = 3.0  # in one phase, before going on regardless
     integral_gain: float = 0.15  # of the standing error, per period
-    max_correction_m: float = 0.04
+    max_correction_m: float = 0.01  # more would press a blocked tool into what blocks it
 
 
 class ServoHead:
