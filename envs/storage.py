@@ -17,9 +17,10 @@ def load_arrays(path: Path) -> Arrays | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as data:
+        # Opened here: of a broken archive, numpy would leave the file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             return {key: data[key] for key in data.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile):
         return None
 
 

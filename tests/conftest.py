@@ -39,6 +39,18 @@ def cache_dir(pytestconfig: pytest.Config) -> Path:
     return pytestconfig.stash[CACHE]
 
 
+@pytest.fixture(scope="session")
+def objects_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three simple objects that any parallel gripper can hold: `bar`, `block` and `can`."""
+    import trimesh
+
+    folder = tmp_path_factory.mktemp("objects")
+    trimesh.creation.box((0.12, 0.025, 0.02)).export(folder / "bar.obj")
+    trimesh.creation.box((0.05, 0.03, 0.04)).export(folder / "block.stl")
+    trimesh.creation.cylinder(0.02, 0.07).export(folder / "can.ply")
+    return folder
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips what this machine cannot run, with the reason."""
     skipped = {}
