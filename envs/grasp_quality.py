@@ -1,8 +1,8 @@
 """How likely a grasp holds, from what `grasp_scoring` measured of it: a logistic model with named terms.
 
-The weights were fitted to 2,800 grasps on objects of the two training sets, drawn at random, from the best and from the
-undecided ones, and executed exactly in PyBullet with friction 0.5 to 1 and 12 to 35 N. On objects left out of the fit the
-area under the ROC curve is 0.93, and what was predicted to hold with 98 % or more held with 99.5 %.
+The weights were fitted to 2,800 grasps on objects of the two training sets, drawn at random, from the best and from
+the undecided ones, and executed exactly in PyBullet with friction 0.5 to 1 and 12 to 35 N. On objects left out of the
+fit the area under the ROC curve is 0.93, and of what was predicted to hold with 98 % or more, 99.5 % held.
 """
 
 import math
@@ -37,20 +37,21 @@ def holding_terms(columns: FloatArray, finger_width_m: float) -> dict[str, Float
     side, rise = contacts[scoring.SIDE], contacts[scoring.RISE]  # (2, G)
     normals_rad = np.arctan2(np.hypot(side, rise), contacts[scoring.ALIGN])
     across = contacts[scoring.ACROSS] / (finger_width_m / 2.0)
-    opposed = np.where(across[0] * across[1] < 0.0, np.abs(across).min(axis=0), 0.0)
+    # The face goes on past the edge of the pad and comes nearer there: the finger bears with its edge.
+    on_edge = _ramp(np.abs(across), 0.4, 0.9) * _ramp(-side * np.sign(across), 0.15, 0.7)
     above_tip_m = contacts[scoring.ABOVE_TIP]
     contact_z_m = c[scoring.TIP_Z] + above_tip_m.mean(axis=0)
     return {
-        "bias": np.full(len(columns), 2.9),
-        "normals": -1.15 * normals_rad.mean(axis=0) / math.radians(30.0),  # faces turned away from the pads
-        "wedge": -2.0 * _ramp(np.abs(side.mean(axis=0)), 0.2, 0.6),  # both faces turned to one side: squeezed out
-        "slope": -2.2 * _ramp(rise.mean(axis=0), 0.2, 0.6),  # both faces look up: slips out downwards
-        "off_pad": -1.75 * _ramp(np.abs(across.mean(axis=0)), 0.5, 1.0),  # held at the edge of the pads
-        "opposed": -1.0 * opposed,  # held at opposite edges: it will turn
-        "area": 0.85 * _log10(contacts[scoring.AREA].min(axis=0) * 1e6, 5.0),
-        "depth": 0.57 * _log10(above_tip_m.min(axis=0) * 1e3, 0.5),  # contacts above the ends of the tips
-        "shallow": -1.85 * _ramp(above_tip_m.min(axis=0), 0.004, 0.0),
-        "lever": -0.85 * np.abs(c[scoring.V]) / 0.05,  # centre of mass beside the jaws
+        "bias": np.full(len(columns), 2.98),
+        "normals": -1.05 * normals_rad.mean(axis=0) / math.radians(30.0),  # faces turned away from the pads
+        "wedge": -1.16 * _ramp(np.abs(side.mean(axis=0)), 0.2, 0.6),  # both faces turned to one side: squeezed out
+        "slope": -2.27 * _ramp(rise.mean(axis=0), 0.2, 0.6),  # both faces look up: slips out downwards
+        "edge": -1.77 * on_edge.mean(axis=0),
+        "off_pad": -1.24 * _ramp(np.abs(across.mean(axis=0)), 0.5, 1.0),  # held beside the middle of the pads
+        "area": 0.78 * _log10(contacts[scoring.AREA].min(axis=0) * 1e6, 5.0),
+        "depth": 0.54 * _log10(above_tip_m.min(axis=0) * 1e3, 0.5),  # contacts above the ends of the tips
+        "shallow": -2.05 * _ramp(above_tip_m.min(axis=0), 0.004, 0.0),
+        "lever": -0.8 * np.abs(c[scoring.V]) / 0.05,  # centre of mass beside the jaws
         "height": -0.8 * contact_z_m / 0.05,  # centre of mass below the jaws
     }
 

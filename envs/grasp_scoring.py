@@ -73,26 +73,38 @@ class Found(NamedTuple):
 
 
 class Slab(NamedTuple):
-    """The surface points that pass between the jaws at one yaw and row."""
+    """The surface points that pass between the jaws at one yaw and row; normals are in u, v, z."""
 
-    u: FloatArray
-    v: FloatArray  # relative to the middle of the finger
-    z: FloatArray
-    normals: FloatArray  # (S, 3) in u, v, z
-    areas_m2: FloatArray
+    points_m: FloatArray  # (S, 3) u, v, z; a few lie just beside the fingers
+    normals: FloatArray  # (S, 3)
+    areas_m2: FloatArray  # (S,)
+    v_m: float  # middle of the fingers
+    half_width_m: float  # of the fingers
 
 
 @compiled
-def _turn(surface: Surface, yaw_rad: float) -> tuple[FloatArray, FloatArray]:
-    """Points and normals with their first two coordinates turned to u and v."""
+def _turn(surface: Surface, yaw_rad: float, start_m: float, num_cells: int) -> tuple[Surface, IntArray]:
+    """The surface in u, v, z, its points sorted by row of cells, and (num_cells + 1,) where each row begins."""
     cosine, sine = math.cos(yaw_rad), math.sin(yaw_rad)
-    points, normals = surface.points_m.copy(), surface.normals.copy()
-    for i in range(points.shape[0]):
-        x, y = points[i, 0], points[i, 1]
-        points[i, 0], points[i, 1] = cosine * x + sine * y, cosine * y - sine * x
-        x, y = normals[i, 0], normals[i, 1]
-        normals[i, 0], normals[i, 1] = cosine * x + sine * y, cosine * y - sine * x
-    return points, normals
+    num = surface.areas_m2.size
+    rows = np.empty(num, dtype=np.int64)
+    first = np.zeros(num_cells + 1, dtype=np.int64)
+    for i in range(num):
+        v = cosine * surface.points_m[i, 1] - sine * surface.points_m[i, 0]
+        rows[i] = int((v - start_m) / CELL_M)
+        first[rows[i] + 1] += 1
+    first = np.cumsum(first)
+    free = first.copy()
+    points, normals, areas_m2 = np.empty((num, 3)), np.empty((num, 3)), np.empty(num)
+    for i in range(num):
+        k = free[rows[i]]
+        free[rows[i]] += 1
+        x, y, points[k, 2] = surface.points_m[i]
+        points[k, 0], points[k, 1] = cosine * x + sine * y, cosine * y - sine * x
+        x, y, normals[k, 2] = surface.normals[i]
+        normals[k, 0], normals[k, 1] = cosine * x + sine * y, cosine * y - sine * x
+        areas_m2[k] = surface.areas_m2[i]
+    return Surface(points, normals, areas_m2), first
 
 
 @compiled
@@ -118,10 +130,11 @@ def _band(heights: FloatArray, row: int, half_width_m: float) -> FloatArray:
 
 
 @compiled
-def _slab(points: FloatArray, normals: FloatArray, areas_m2: FloatArray, v_m: float, half_width_m: float) -> Slab:
-    """The points under the fingers, with v measured from their middle."""
-    chosen = np.nonzero(np.abs(points[:, 1] - v_m) <= half_width_m)[0]
-    return Slab(points[chosen, 0], points[chosen, 1] - v_m, points[chosen, 2], normals[chosen], areas_m2[chosen])
+def _slab(turned: Surface, first: IntArray, row: int, v_m: float, half_width_m: float) -> Slab:
+    """The points under the fingers when their middle is at `v_m`, in a row of cells."""
+    reach = math.ceil(half_width_m / CELL_M)
+    i, j = first[max(row - reach, 0)], first[min(row + reach + 1, first.size - 1)]
+    return Slab(turned.points_m[i:j], turned.normals[i:j], turned.areas_m2[i:j], v_m, half_width_m)
 
 
 @compiled
@@ -141,47 +154,63 @@ def _runs(band: FloatArray, level_m: float, min_gap: int) -> tuple[IntArray, int
 
 
 @compiled
-def _extent(slab: Slab, low_m: float, high_m: float, tip_z_m: float) -> tuple[float, float, float]:
-    """Leftmost and rightmost u, and the top, of the material above the tips between `low_m` and `high_m`."""
+def _extent(slab: Slab, span_m: tuple[float, float], tip_z_m: float) -> tuple[float, float, float]:
+    """Leftmost and rightmost u, and the top, of the material above the tips within a span of u."""
     left, right, top = np.inf, -np.inf, -np.inf
-    for i in range(slab.u.size):
-        if slab.z[i] >= tip_z_m and low_m <= slab.u[i] <= high_m:
-            left, right, top = min(left, slab.u[i]), max(right, slab.u[i]), max(top, slab.z[i])
+    for i in range(slab.areas_m2.size):
+        u, v, z = slab.points_m[i, 0], slab.points_m[i, 1], slab.points_m[i, 2]
+        if z >= tip_z_m and span_m[0] <= u <= span_m[1] and abs(v - slab.v_m) <= slab.half_width_m:
+            left, right, top = min(left, u), max(right, u), max(top, z)
     return left, right, top
 
 
 @compiled
-def _contact(slab: Slab, u_m: float, side: float, tip_z_m: float, out: FloatArray) -> None:
-    """What a pad at `u_m` that faces along `side` (+1 or -1) touches, weighted by nearness and area, into `out`."""
-    out[:] = 0.0
-    weight = 0.0
-    for i in range(slab.u.size):
-        depth = side * (slab.u[i] - u_m)
-        if slab.z[i] < tip_z_m or depth < -1e-9 or depth > CONTACT_DEPTH_M:
-            continue
-        share = slab.areas_m2[i] * (1.0 - depth / CONTACT_DEPTH_M)
-        outward = -1.0 if side * slab.normals[i, 0] > 0.0 else 1.0
-        weight += share
-        out[AREA] += slab.areas_m2[i]
-        out[ALIGN] -= share * outward * side * slab.normals[i, 0]
-        out[RISE] += share * outward * slab.normals[i, 2]
-        out[SIDE] += share * outward * slab.normals[i, 1]
-        out[ACROSS] += share * slab.v[i]
-        out[ABOVE_TIP] += share * (slab.z[i] - tip_z_m)
+def _touch(slab: Slab, i: int, depth_m: float, side: float, out: FloatArray) -> float:
+    """Adds point `i`, `depth_m` behind the first one that a pad facing along `side` touches; returns its weight."""
+    area_m2 = float(slab.areas_m2[i])
+    share = area_m2 * (1.0 - depth_m / CONTACT_DEPTH_M)
+    outward = -1.0 if side * slab.normals[i, 0] > 0.0 else 1.0
+    out[ALIGN] -= share * outward * side * slab.normals[i, 0]
+    out[RISE] += share * outward * slab.normals[i, 2]
+    out[SIDE] += share * outward * slab.normals[i, 1]
+    out[AREA] += area_m2
+    out[ACROSS] += share * (slab.points_m[i, 1] - slab.v_m)
+    out[ABOVE_TIP] += share * slab.points_m[i, 2]
+    return share
+
+
+@compiled
+def _finish(weight: float, tip_z_m: float, out: FloatArray) -> None:
+    """Turns the sums of one contact into means; a pad that touches only a corner has no area and no direction."""
     if weight > 0.0:
         for k in (ALIGN, RISE, SIDE, ACROSS, ABOVE_TIP):
             out[k] /= weight
+        out[ABOVE_TIP] -= tip_z_m
 
 
 @compiled
 def _measure(slab: Slab, span_m: tuple[float, float], tip_z_m: float, out: FloatArray) -> bool:
     """Fills the columns that the points between the jaws decide; False if there is nothing to hold."""
-    left, right, top = _extent(slab, span_m[0], span_m[1], tip_z_m)
-    if right <= left:
+    left_m, right_m, top_m = _extent(slab, span_m, tip_z_m)
+    if right_m <= left_m:
         return False
-    out[U], out[WIDTH], out[TOP] = 0.5 * (left + right), right - left, top - tip_z_m
-    _contact(slab, left, 1.0, tip_z_m, out[LEFT : LEFT + NUM_CONTACT])
-    _contact(slab, right, -1.0, tip_z_m, out[RIGHT : RIGHT + NUM_CONTACT])
+    out[U], out[WIDTH], out[TOP] = 0.5 * (left_m + right_m), right_m - left_m, top_m - tip_z_m
+    out[LEFT:] = 0.0
+    left, right = out[LEFT : LEFT + NUM_CONTACT], out[RIGHT : RIGHT + NUM_CONTACT]
+    left_weight, right_weight = 0.0, 0.0
+    for i in range(slab.areas_m2.size):
+        from_left_m, from_right_m = slab.points_m[i, 0] - left_m, right_m - slab.points_m[i, 0]
+        nearest_m = min(from_left_m, from_right_m)
+        if nearest_m < 0.0 or nearest_m >= CONTACT_DEPTH_M or slab.points_m[i, 2] < tip_z_m:
+            continue
+        if abs(slab.points_m[i, 1] - slab.v_m) > slab.half_width_m:
+            continue
+        if from_left_m < CONTACT_DEPTH_M:
+            left_weight += _touch(slab, i, from_left_m, 1.0, left)
+        if from_right_m < CONTACT_DEPTH_M:
+            right_weight += _touch(slab, i, from_right_m, -1.0, right)
+    _finish(left_weight, tip_z_m, left)
+    _finish(right_weight, tip_z_m, right)
     return True
 
 
@@ -231,16 +260,16 @@ def search(surface: Surface, lattice: Lattice, jaws: Jaws) -> Found:
     first = np.zeros((num_yaws, num_rows, num_heights + 1), dtype=np.int64)
     num = 0
     for k in range(num_yaws):
-        points, normals = _turn(surface, lattice.yaws_rad[k])
-        heights = _height_map(points, lattice.start_m, lattice.num_cells)
+        turned, row_first = _turn(surface, lattice.yaws_rad[k], lattice.start_m, lattice.num_cells)
+        heights = _height_map(turned.points_m, lattice.start_m, lattice.num_cells)
         for r in range(num_rows):
             row = r * CELLS_PER_ROW
             v_m = lattice.start_m + (row + 0.5) * CELL_M
-            slab = _slab(points, normals, surface.areas_m2, v_m, jaws.half_width_m)
+            slab = _slab(turned, row_first, row, v_m, jaws.half_width_m)
             bands = (_band(heights, row, jaws.half_width_m + 0.001), _band(heights, row, jaws.palm_half_y_m))
             for z in range(num_heights):
                 first[k, r, z] = num
-                if slab.u.size == 0 or num + ROOM > columns.shape[0]:
+                if slab.areas_m2.size == 0 or num + ROOM > columns.shape[0]:
                     continue
                 out = columns[num : num + ROOM]
                 out[0, TIP_Z] = lattice.tip_heights_m[z]
@@ -306,31 +335,3 @@ def smooth(found: Found, scores: FloatArray, start_m: float) -> FloatArray:
         around = _mean_over_rows(found, scores, i, -1, start_m) + _mean_over_rows(found, scores, i, 1, start_m)
         smoothed[i] = 0.25 * around + 0.5 * _mean_over_rows(found, scores, i, 0, start_m)
     return smoothed
-
-
-@compiled
-def clear_of_points(poses: FloatArray, points_m: FloatArray, jaws: Jaws, margin_m: float) -> NDArray[np.bool_]:
-    """Whether the open gripper reaches each pose straight down with no point under it, between the jaws included.
-
-    Args:
-        poses: (N, 4) x, y, z of the tips, yaw.
-        points_m: (M, 3) of the neighbours.
-        jaws: the gripper.
-        margin_m: space kept on every side.
-
-    Returns:
-        Mask (N,).
-    """
-    clear = np.ones(poses.shape[0], dtype=np.bool_)
-    outer_m = jaws.opening_m / 2.0 + jaws.thickness_m + margin_m
-    for i in range(poses.shape[0]):
-        cosine, sine = math.cos(poses[i, 3]), math.sin(poses[i, 3])
-        for j in range(points_m.shape[0]):
-            x, y, z = points_m[j, 0] - poses[i, 0], points_m[j, 1] - poses[i, 1], points_m[j, 2] - poses[i, 2]
-            u, v = abs(cosine * x + sine * y), abs(cosine * y - sine * x)
-            finger = z > -margin_m and v < jaws.half_width_m + margin_m and u < outer_m
-            palm = z > jaws.length_m and v < jaws.palm_half_y_m + margin_m and u < jaws.palm_half_x_m + margin_m
-            if finger or palm:
-                clear[i] = False
-                break
-    return clear

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from simtoreal import frames
 from simtoreal.envs import grasp_scoring as scoring
+from simtoreal.envs.grasp_clearance import clear_of_points
 from simtoreal.envs.grasp_quality import qualities
 from simtoreal.envs.grasp_scoring import FloatArray, Found, Jaws, Lattice, Surface
 
@@ -27,6 +28,7 @@ MIN_QUALITY = 0.05
 GOOD_QUALITY = 0.2  # worth trying
 MAP_CELL_M = 0.006  # grasps closer than this and
 MAP_YAW_RAD = math.pi / 12  # this are one to a dense grasp map
+_MANY = 100_000  # more than the cells along any side of an object: keeps combined indices apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,8 +222,8 @@ def _best_heights(found: Found, chances: FloatArray, origin_m: FloatArray) -> Gr
     """One grasp for every yaw, row and place along the row: the best tip height, as grasps in base, best first."""
     c = found.columns
     places = np.round(c[:, scoring.U] / scoring.MATCH_M).astype(np.int64)
-    keys = np.column_stack([found.nodes[:, :2], places])
-    group = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+    keys = (found.nodes[:, 0] * found.first.shape[1] + found.nodes[:, 1]) * _MANY + places
+    group = np.unique(keys, return_inverse=True)[1]
     order = np.lexsort((-chances, group))
     best = order[np.flatnonzero(np.diff(group[order], prepend=-1))]  # by group
     tip_z_m = _smooth_height(c[:, scoring.TIP_Z], chances, group, best)
@@ -250,8 +252,9 @@ def _spread(grasps: GraspSet, max_grasps: int) -> GraspSet:
     """At most `max_grasps`: first the best of every (cell, yaw bin) of a grasp map, then by quality."""
     if grasps.num <= max_grasps:
         return grasps
-    bins = np.floor(np.column_stack([grasps.positions_m[:, :2] / MAP_CELL_M, grasps.yaws_rad / MAP_YAW_RAD]))
-    first = np.unique(bins, axis=0, return_index=True)[1]
+    cells = np.floor(grasps.positions_m[:, :2] / MAP_CELL_M)
+    bins = (cells[:, 0] * _MANY + cells[:, 1]) * _MANY + np.floor(grasps.yaws_rad / MAP_YAW_RAD)
+    first = np.unique(bins, return_index=True)[1]
     repeated = np.ones(grasps.num, dtype=bool)
     repeated[first] = False
     return grasps.select(np.sort(np.argsort(repeated, kind="stable")[:max_grasps]))
@@ -286,7 +289,7 @@ def clear_of(
     """
     obstacles = np.ascontiguousarray(obstacle_points_m, dtype=np.float64).reshape(-1, 3)
     poses = np.column_stack([grasps.positions_m, grasps.yaws_rad])
-    return np.asarray(scoring.clear_of_points(poses, obstacles, _jaws(gripper), margin_m))
+    return np.asarray(clear_of_points(poses, obstacles, _jaws(gripper), margin_m))
 
 
 def fits_gripper(grasps: GraspSet) -> bool:
