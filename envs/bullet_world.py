@@ -8,7 +8,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,10 +46,24 @@ with _quiet():
 
 FloatArray = NDArray[np.float64]
 PHYSICS_HZ = 240
-_TABLE_HALF_M = (0.6, 0.6, 0.1)
 TABLE_CENTRE_M = (0.5, 0.0)
+FREE_ITERATIONS, PRESSING_ITERATIONS = 25, 100  # of the solver: a linkage that presses on something light needs more
+_TABLE_HALF_M = (0.6, 0.6, 0.1)
+_ARM_EFFORT = 300.0
+_HOLDING_EFFORT = 1000.0  # of joints that nobody commands
+_COUPLING_EFFORT, _COUPLING_ERP = 100.0, 0.8
 _FINGER_FRICTION = 1.0  # Bullet multiplies the two frictions of a contact: the object's is then the contact's
 _PAD_SPINNING_FRICTION = 0.01  # a soft pad resists turning about its normal; a point contact would not
+
+
+class _Client(BulletClient):  # type: ignore[misc]
+    """PyBullet's client, which looks every function up anew at each call; this one remembers them."""
+
+    def __getattr__(self, name: str) -> Any:
+        function = super().__getattr__(name)
+        if name not in ("disconnect", "isConnected"):
+            self.__dict__[name] = function
+        return function
 
 
 class LinkGeometry(NamedTuple):
@@ -61,6 +75,8 @@ class LinkGeometry(NamedTuple):
 
 
 class Contact(NamedTuple):
+    """One contact point of the robot with another body."""
+
     body_a: int
     body_b: int
     link_a: int
@@ -73,7 +89,7 @@ class BulletWorld:
     def __init__(self, robot: RobotSpec) -> None:
         self.robot = robot
         with _quiet():
-            self._client = BulletClient(pb.DIRECT)
+            self._client = _Client(pb.DIRECT)
         self._joint: dict[str, int] = {}
         self._link: dict[str, int] = {}
         self.body = -1
@@ -91,7 +107,10 @@ class BulletWorld:
         client.resetSimulation()
         client.setGravity(0.0, 0.0, -9.81)
         client.setPhysicsEngineParameter(
-            fixedTimeStep=1.0 / PHYSICS_HZ, numSolverIterations=50, deterministicOverlappingPairs=1
+            fixedTimeStep=1.0 / PHYSICS_HZ,
+            numSolverIterations=PRESSING_ITERATIONS,
+            solverResidualThreshold=1e-6,
+            deterministicOverlappingPairs=1,
         )
         shape = client.createCollisionShape(pb.GEOM_BOX, halfExtents=_TABLE_HALF_M)
         self.table = client.createMultiBody(
@@ -99,28 +118,30 @@ class BulletWorld:
         )
         client.changeDynamics(self.table, -1, lateralFriction=1.0)
         self.body = self._load_robot()
-        self._joint = {
-            client.getJointInfo(self.body, i)[1].decode(): i for i in range(client.getNumJoints(self.body))
-        }
-        self._link = {
-            client.getJointInfo(self.body, i)[12].decode(): i for i in range(client.getNumJoints(self.body))
-        }
+        self._num_iterations = PRESSING_ITERATIONS
+        infos = [client.getJointInfo(self.body, i) for i in range(client.getNumJoints(self.body))]
+        self._joint = {info[1].decode(): i for i, info in enumerate(infos)}
+        self._link = {info[12].decode(): i for i, info in enumerate(infos)}
         self._index_robot()
 
     def _load_robot(self) -> int:
-        flags = pb.URDF_IGNORE_VISUAL_SHAPES
-        if self.robot.urdf.suffix == ".sdf":
-            body = self._client.loadSDF(str(self.robot.urdf))[0]
-            self._client.resetBasePositionAndOrientation(body, self.robot.base_position_m, (0, 0, 0, 1))
-            self._client.createConstraint(
-                body, -1, -1, -1, pb.JOINT_FIXED, (0, 0, 0), (0, 0, 0), self.robot.base_position_m
-            )
-            return int(body)
-        return int(
-            self._client.loadURDF(
-                str(self.robot.urdf), self.robot.base_position_m, useFixedBase=True, flags=flags
-            )
-        )
+        """Loads the robot with the link frame of its base at `base_position_m`.
+
+        Raises:
+            ValueError: an SDF whose base would fall.
+        """
+        client, robot = self._client, self.robot
+        if robot.urdf.suffix != ".sdf":
+            flags = pb.URDF_IGNORE_VISUAL_SHAPES
+            return int(client.loadURDF(str(robot.urdf), robot.base_position_m, useFixedBase=True, flags=flags))
+        body = int(client.loadSDF(str(robot.urdf))[0])
+        base = client.getDynamicsInfo(body, -1)
+        if base[0] > 0.0:
+            raise ValueError(f"{robot.urdf}: the base link weighs {base[0]} kg and would fall; give it mass 0")
+        # PyBullet places the inertial frame of the base.
+        position = np.asarray(robot.base_position_m) + base[3]
+        client.resetBasePositionAndOrientation(body, position, base[4])
+        return body
 
     def _index_robot(self) -> None:
         robot = self.robot
@@ -138,14 +159,34 @@ class BulletWorld:
             self._client.changeDynamics(
                 self.body, link, lateralFriction=_FINGER_FRICTION, spinningFriction=_PAD_SPINNING_FRICTION
             )
-        for joint in range(self._client.getNumJoints(self.body)):  # the default velocity motors would brake
-            self._client.setJointMotorControl2(self.body, joint, pb.VELOCITY_CONTROL, force=0.0)
+        for joint in range(self._client.getNumJoints(self.body)):
+            self._set_default_motor(joint)
         if robot.gripper.coupled:
-            first, second = self._fingers[:2]
+            self._couple_fingers()
+
+    def _set_default_motor(self, joint: int) -> None:
+        """Lets go of the joints that are commanded and holds the others: the default velocity motors would brake."""
+        client = self._client
+        if joint in self._arm or joint in self._fingers:
+            client.setJointMotorControl2(self.body, joint, pb.VELOCITY_CONTROL, force=0.0)
+        elif client.getJointInfo(self.body, joint)[2] != pb.JOINT_FIXED:
+            client.setJointMotorControl2(self.body, joint, pb.POSITION_CONTROL, force=_HOLDING_EFFORT)
+
+    def _couple_fingers(self) -> None:
+        """Ties every finger joint to the one before it by the straight line that the opening map describes."""
+        for i, line in enumerate(self.robot.gripper.opening.lines()):
+            first, second = self._fingers[i : i + 2]
             gear = self._client.createConstraint(
                 self.body, first, self.body, second, pb.JOINT_GEAR, (1, 0, 0), (0, 0, 0), (0, 0, 0)
             )
-            self._client.changeConstraint(gear, gearRatio=-1, erp=0.2, maxForce=100)
+            # Bullet keeps q_first + gearRatio * q_second at the target.
+            self._client.changeConstraint(
+                gear,
+                gearRatio=-1.0 / line.slope,
+                relativePositionTarget=-line.intercept / line.slope,
+                erp=_COUPLING_ERP,
+                maxForce=_COUPLING_EFFORT,
+            )
 
     def _read_chain(self) -> SerialChain:
         """Screw axes at zero angles, from the link frames PyBullet computes there."""
@@ -179,9 +220,9 @@ class BulletWorld:
             self.body,
             self._arm,
             pb.POSITION_CONTROL,
-            targetPositions=q_rad,
+            targetPositions=q_rad.tolist(),
             positionGains=[gain] * len(self._arm),
-            forces=[300.0] * len(self._arm),
+            forces=[_ARM_EFFORT] * len(self._arm),
         )
 
     def command_fingers(self, targets: FloatArray, efforts: FloatArray, speeds: FloatArray) -> None:
@@ -232,7 +273,7 @@ class BulletWorld:
                 flags=pb.URDF_IGNORE_VISUAL_SHAPES | pb.URDF_USE_INERTIA_FROM_FILE * (asset.group != "random"),
             )
         except pb.error as error:
-            raise ValueError(f"{asset.urdf_path}: PyBullet cannot load it ({error}); check the URDF and its meshes") from error
+            raise ValueError(f"{asset.urdf_path}: PyBullet cannot load it ({error}); check URDF and meshes") from error
         # loadURDF places the link frame; the asset's pose is that of the inertial frame.
         self.set_pose(int(body), T_base_obj)
         return int(body)
@@ -286,6 +327,12 @@ class BulletWorld:
         return float(np.linalg.norm(linear)), float(np.linalg.norm(angular))
 
     # --- time and contact
+
+    def set_iterations(self, num_iterations: int) -> None:
+        """How hard the solver tries: `FREE_ITERATIONS`, or `PRESSING_ITERATIONS` while the jaws push on something."""
+        if num_iterations != self._num_iterations:
+            self._client.setPhysicsEngineParameter(numSolverIterations=num_iterations)
+            self._num_iterations = num_iterations
 
     def step(self, num_steps: int) -> None:
         for _ in range(num_steps):

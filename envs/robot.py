@@ -4,48 +4,24 @@ import importlib.util
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
 from simtoreal import frames
+from simtoreal.envs.opening_map import OpeningMap
 from simtoreal.envs.planner import GripperGeometry
+from simtoreal.envs.robot_file import GripperFile, RobotFile
+from simtoreal.schema import parse
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class OpeningMap:
-    """How the opening between the pads maps to the finger joints; linear between rows."""
-
-    widths_m: tuple[float, ...]
-    joint_positions: tuple[tuple[float, ...], ...]
-    tip_offsets_m: tuple[float, ...]  # along the approach, relative to the tool frame
-
-    def joints_at(self, width_m: float) -> FloatArray:
-        """Finger joint positions (J,) at an opening, clipped to the ends of the map."""
-        table = np.asarray(self.joint_positions)
-        return np.array([np.interp(width_m, self.widths_m, table[:, j]) for j in range(table.shape[1])])
-
-    def width_at(self, first_joint_positions: FloatArray) -> float:
-        """Opening from measured finger joints (J,): the mean over the joints that move with it."""
-        table = np.asarray(self.joint_positions)
-        widths = []
-        for j in range(table.shape[1]):
-            column = table[:, j]
-            if np.ptp(column) > 1e-9:
-                order = np.argsort(column)
-                widths.append(np.interp(first_joint_positions[j], column[order], np.asarray(self.widths_m)[order]))
-        return float(np.mean(widths))
-
-    def tip_offset_at(self, width_m: float) -> float:
-        return float(np.interp(width_m, self.widths_m, self.tip_offsets_m))
-
-
-@dataclass(frozen=True)
 class Gripper:
+    """The jaws: what moves them, how, and how large they are."""
+
     joints: tuple[str, ...]
     finger_links: tuple[str, ...]
     hand_links: tuple[str, ...]
@@ -95,16 +71,18 @@ def load_robot(name_or_path: str) -> RobotSpec:
             raise FileNotFoundError(f"robot file {path} does not exist")
         text, origin = path.read_text(), str(path)
     else:
-        shipped = resources.files("simtoreal.configs").joinpath("robot", f"{name_or_path}.yaml")
+        folder = resources.files("simtoreal.configs").joinpath("robot")
+        shipped = folder.joinpath(f"{name_or_path}.yaml")
         if not shipped.is_file():
-            known = sorted(p.name[:-5] for p in resources.files("simtoreal.configs").joinpath("robot").iterdir())
+            known = sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".yaml"))
             raise FileNotFoundError(f"no robot named {name_or_path!r}; shipped: {known}; or give the path of a .yaml")
         text, origin = shipped.read_text(), f"robot/{name_or_path}.yaml"
     try:
-        return _parse(yaml.safe_load(text), path.parent)
-    except KeyError as error:
-        raise ValueError(f"{origin}: field {error} is missing; compare with the shipped robot/panda.yaml") from error
-    except (TypeError, ValueError) as error:
+        values = yaml.safe_load(text)
+        if not isinstance(values, dict):
+            raise ValueError("must hold the fields of a robot; start from a copy of the shipped robot/panda.yaml")
+        return _spec(parse(values, RobotFile), path.parent)
+    except (ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{origin}: {error}") from error
 
 
@@ -127,85 +105,59 @@ def resolve_asset_path(text: str, folder: Path) -> Path:
     return path
 
 
-def _parse(data: dict[str, Any], folder: Path) -> RobotSpec:
-    tool, limits, mount = data["tool"], data["limits"], data["wrist_camera"]
-    extra = set(data) - _TOP_LEVEL
-    if extra:
-        raise ValueError(f"unknown fields {sorted(extra)}; known: {sorted(_TOP_LEVEL)}")
-    spec = RobotSpec(
-        name=str(data["name"]),
-        urdf=resolve_asset_path(data["urdf"], folder),
-        base_position_m=_numbers(data["base_position_m"]),
-        arm_joints=tuple(data["arm_joints"]),
-        home_joint_positions_rad=_numbers(data["home_joint_positions_rad"]),
-        home_position_m=_numbers(data["home_position_m"]),
-        position_gain=float(data["position_gain"]),
-        tool_link=tool["link"],
-        T_link_tcp=frames.from_quat(tool["position_m"], tool["quat_xyzw"]),
-        gripper=_parse_gripper(data["gripper"]),
-        workspace_low_m=_numbers(limits["workspace_low_m"]),
-        workspace_high_m=_numbers(limits["workspace_high_m"]),
-        max_delta_m=float(limits["max_delta_m"]),
-        max_delta_rotation_rad=float(limits["max_delta_rotation_rad"]),
-        T_tcp_cam=frames.look_at(mount["position_m"], mount["look_at_m"], up=(0.0, 1.0, 0.0)),
+def _spec(file: RobotFile, folder: Path) -> RobotSpec:
+    tool, limits, mount = file.tool, file.limits, file.wrist_camera
+    if len(file.arm_joints) != len(file.home_joint_positions_rad):
+        raise ValueError(f"home_joint_positions_rad needs one value for each of {len(file.arm_joints)} arm_joints")
+    if any(low >= high for low, high in zip(limits.workspace_low_m, limits.workspace_high_m, strict=True)):
+        raise ValueError(
+            f"limits.workspace_low_m {limits.workspace_low_m} must lie below workspace_high_m "
+            f"{limits.workspace_high_m} on every axis"
+        )
+    return RobotSpec(
+        name=file.name,
+        urdf=resolve_asset_path(file.urdf, folder),
+        base_position_m=file.base_position_m,
+        arm_joints=file.arm_joints,
+        home_joint_positions_rad=file.home_joint_positions_rad,
+        home_position_m=file.home_position_m,
+        position_gain=file.position_gain,
+        tool_link=tool.link,
+        T_link_tcp=frames.from_quat(tool.position_m, tool.quat_xyzw),
+        gripper=_gripper(file.gripper),
+        workspace_low_m=limits.workspace_low_m,
+        workspace_high_m=limits.workspace_high_m,
+        max_delta_m=limits.max_delta_m,
+        max_delta_rotation_rad=limits.max_delta_rotation_rad,
+        T_tcp_cam=frames.look_at(mount.position_m, mount.look_at_m, up=(0.0, 1.0, 0.0)),
     )
-    _check(spec)
-    return spec
 
 
-def _parse_gripper(data: dict[str, Any]) -> Gripper:
-    rows = data["opening_map"]
-    geometry = GripperGeometry(
-        max_opening_m=float(rows[-1]["width_m"]),
-        **{f.name: data[f.name] for f in fields(GripperGeometry) if f.name in data and f.name != "palm_size_m"},
-        palm_size_m=tuple(data["palm_size_m"]),
+def _gripper(file: GripperFile) -> Gripper:
+    rows = file.opening_map
+    opening = OpeningMap(
+        tuple(row.width_m for row in rows),
+        tuple(row.joint_positions for row in rows),
+        tuple(row.tip_offset_m for row in rows),
     )
+    if not len(file.joints) == len(file.effort_per_newton) == opening.num_joints:
+        raise ValueError(
+            f"gripper: {len(file.joints)} joints need as many effort_per_newton, not {len(file.effort_per_newton)}, "
+            f"and as many joint_positions in every row of opening_map, not {opening.num_joints}"
+        )
+    if len(file.finger_links) != 2:
+        raise ValueError(f"gripper.finger_links must name the two links that touch an object, got {file.finger_links}")
+    if file.coupled:
+        opening.lines()
+    sizes = {f.name: getattr(file, f.name) for f in fields(GripperGeometry) if f.name != "max_opening_m"}
     return Gripper(
-        joints=tuple(data["joints"]),
-        finger_links=tuple(data["finger_links"]),
-        hand_links=tuple(data["hand_links"]),
-        coupled=bool(data["coupled"]),
-        opening=OpeningMap(
-            tuple(float(row["width_m"]) for row in rows),
-            tuple(_numbers(row["joint_positions"]) for row in rows),
-            tuple(float(row["tip_offset_m"]) for row in rows),
-        ),
-        effort_per_newton=_numbers(data["effort_per_newton"]),
-        max_force_n=float(data["max_force_n"]),
-        max_speed_m_s=float(data["max_speed_m_s"]),
-        geometry=geometry,
+        joints=file.joints,
+        finger_links=file.finger_links,
+        hand_links=file.hand_links,
+        coupled=file.coupled,
+        opening=opening,
+        effort_per_newton=file.effort_per_newton,
+        max_force_n=file.max_force_n,
+        max_speed_m_s=file.max_speed_m_s,
+        geometry=GripperGeometry(max_opening_m=rows[-1].width_m, **sizes),
     )
-
-
-def _numbers(values: list[float]) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
-
-
-def _check(spec: RobotSpec) -> None:
-    if len(spec.arm_joints) != len(spec.home_joint_positions_rad):
-        raise ValueError(f"home_joint_positions_rad needs one value for each of {len(spec.arm_joints)} arm_joints")
-    widths = spec.gripper.opening.widths_m
-    if len(widths) < 2 or any(b <= a for a, b in zip(widths, widths[1:], strict=False)):
-        raise ValueError(f"gripper.opening_map needs two or more rows of growing width_m, got {widths}")
-    for row in spec.gripper.opening.joint_positions:
-        if len(row) != len(spec.gripper.joints):
-            raise ValueError(f"gripper.opening_map: joint_positions {row} need one value per finger joint")
-    if any(low >= high for low, high in zip(spec.workspace_low_m, spec.workspace_high_m, strict=True)):
-        raise ValueError("limits: workspace_low_m must lie below workspace_high_m on every axis")
-    if min(spec.max_delta_m, spec.max_delta_rotation_rad, spec.position_gain) <= 0:
-        raise ValueError("max_delta_m, max_delta_rotation_rad and position_gain must be positive")
-
-
-_TOP_LEVEL = {
-    "name",
-    "urdf",
-    "base_position_m",
-    "arm_joints",
-    "home_joint_positions_rad",
-    "home_position_m",
-    "position_gain",
-    "tool",
-    "gripper",
-    "limits",
-    "wrist_camera",
-}
