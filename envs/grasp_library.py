@@ -67,8 +67,9 @@ class GraspLibrary:
             T[2, 3] *= scale
             seed = (int(asset.sha[:8], 16), resting_index)
             grasps = plan_grasps(asset.vertices_m * scale, asset.faces, T, self.gripper, np.random.default_rng(seed))
-            stored = dict(grasps._asdict())
-            save_arrays(path, {name: column.astype(np.float32) for name, column in stored.items()})
+            # Rounded before it is used as well: a result must not depend on whether the cache was warm.
+            stored = {name: column.astype(np.float32) for name, column in grasps._asdict().items()}
+            save_arrays(path, stored)
         return GraspSet(**{name: np.asarray(stored[name], dtype=np.float64) for name in GraspSet._fields})
 
 

@@ -253,7 +253,7 @@ class GraspCameraEnv(GraspStateEnv):
         vector = self._interface.vector(self._observation, GraspEstimate(self._observation.T_base_tcp, 0.0, 0.0))
         parts: dict[str, Any] = {"state": vector[_NUM_ESTIMATE:]}
         if self._observation.rgb is not None:
-            parts["rgb"] = self._observation.rgb
+            parts["rgb"] = self._observation.rgb.copy()  # a late camera delivers the same image again
         if self._observation.depth_m is not None:
             depth = np.nan_to_num(self._observation.depth_m, nan=0.0)
             parts["depth_m"] = np.clip(depth, 0.0, 10.0)[..., None]
