@@ -39,15 +39,19 @@ def holding_terms(columns: FloatArray, finger_width_m: float) -> dict[str, Float
     across = contacts[scoring.ACROSS] / (finger_width_m / 2.0)
     # The face goes on past the edge of the pad and comes nearer there: the finger bears with its edge.
     on_edge = _ramp(np.abs(across), 0.4, 0.9) * _ramp(-side * np.sign(across), 0.15, 0.7)
+    # One contact high, one low on something broad: squeezing tips it. A sloping wall is thin and does not mind.
+    step_m = np.abs(contacts[scoring.ABOVE_TIP][0] - contacts[scoring.ABOVE_TIP][1])
+    tipping = _ramp(step_m, 0.006, 0.020) * _ramp(c[scoring.WIDTH], 0.015, 0.040)
     above_tip_m = contacts[scoring.ABOVE_TIP]
     contact_z_m = c[scoring.TIP_Z] + above_tip_m.mean(axis=0)
     return {
-        "bias": np.full(len(columns), 2.98),
+        "bias": np.full(len(columns), 3.05),
         "normals": -1.05 * normals_rad.mean(axis=0) / math.radians(30.0),  # faces turned away from the pads
         "wedge": -1.16 * _ramp(np.abs(side.mean(axis=0)), 0.2, 0.6),  # both faces turned to one side: squeezed out
         "slope": -2.27 * _ramp(rise.mean(axis=0), 0.2, 0.6),  # both faces look up: slips out downwards
         "edge": -1.77 * on_edge.mean(axis=0),
-        "off_pad": -1.24 * _ramp(np.abs(across.mean(axis=0)), 0.5, 1.0),  # held beside the middle of the pads
+        "tilt": -0.7 * tipping,
+        "off_pad": -1.25 * _ramp(np.abs(across.mean(axis=0)), 0.5, 1.0),  # held beside the middle of the pads
         "area": 0.78 * _log10(contacts[scoring.AREA].min(axis=0) * 1e6, 5.0),
         "depth": 0.54 * _log10(above_tip_m.min(axis=0) * 1e3, 0.5),  # contacts above the ends of the tips
         "shallow": -2.05 * _ramp(above_tip_m.min(axis=0), 0.004, 0.0),
