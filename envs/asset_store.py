@@ -60,7 +60,7 @@ def load(folder: Path) -> ObjectAsset | None:
     if not (folder / URDF).is_file():
         return None
     try:
-        with np.load(folder / RECORD, allow_pickle=False) as record:
+        with (folder / RECORD).open("rb") as stream, np.load(stream, allow_pickle=False) as record:
             return ObjectAsset(
                 name=str(record["name"]),
                 group=str(record["group"]),

@@ -18,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from simtoreal.envs.mesh_reading import Surface, decimate
 from simtoreal.envs.solids import Mesh, Points, convex_hull, from_manifold, mass_properties, to_manifold
 
 NEARLY_CONVEX_FRAC = 0.95  # volume over volume of the hull
 NUM_FACES = 1500  # CoACD's time grows with them; features below a millimetre do not matter
 NUM_VOXELS = 56  # along the longest side
+MAX_TOLERANCE_FRAC = 0.006  # of it: a third of a voxel, so that a thin wall is not simplified away
 MAX_HULL_VERTICES = 64
 MAX_HULLS = 24
 TIME_LIMIT_S = 60.0
@@ -73,12 +75,17 @@ def _as_solid(mesh: Mesh) -> manifold3d.Manifold | None:
 
 
 def _simplify(solid: manifold3d.Manifold) -> manifold3d.Manifold:
+    """The solid with about `NUM_FACES` triangles, or as few as can be had without eating away thin walls."""
     low, high = np.split(np.asarray(solid.bounding_box()), 2)
     tolerance_m = 5e-4 * float(np.max(high - low))
-    while solid.num_tri() > NUM_FACES and tolerance_m < 0.02 * float(np.max(high - low)):
+    while solid.num_tri() > NUM_FACES and tolerance_m < MAX_TOLERANCE_FRAC * float(np.max(high - low)):
         solid = solid.simplify(tolerance_m)
         tolerance_m *= 1.5
-    return solid
+    if solid.num_tri() <= NUM_FACES:
+        return solid
+    fewer = to_manifold(decimate(Surface(from_manifold(solid), None), NUM_FACES).mesh)
+    is_same = fewer.status() == manifold3d.Error.NoError and abs(fewer.volume() / solid.volume() - 1.0) < 0.05
+    return fewer if is_same else solid
 
 
 def _closed_on_voxels(mesh: Mesh) -> manifold3d.Manifold:
@@ -86,13 +93,14 @@ def _closed_on_voxels(mesh: Mesh) -> manifold3d.Manifold:
     low = mesh.vertices_m.min(axis=0)
     voxel_m = float(np.ptp(mesh.vertices_m, axis=0).max()) / NUM_VOXELS
     cells = np.floor((_surface_points(mesh, 0.4 * voxel_m) - low) / voxel_m).astype(np.int64) + 3
-    filled = np.zeros(cells.max(axis=0) + 4, dtype=bool)
-    filled[tuple(cells.T)] = True
-    regions, _ = ndimage.label(~filled)
-    filled |= regions != regions[0, 0, 0]
-    # Cells are filled up to one voxel beyond the surface; 0.4 of that is taken back, so that thin shells survive.
-    depth = ndimage.distance_transform_edt(filled) - ndimage.distance_transform_edt(~filled)
-    depth = (np.where(depth > 0, depth - 0.5, depth + 0.5) - 0.4) * voxel_m
+    surface = np.zeros(cells.max(axis=0) + 4, dtype=bool)
+    surface[tuple(cells.T)] = True
+    regions, _ = ndimage.label(~surface)
+    inside = ~surface & (regions != regions[0, 0, 0])
+    # A wall around an inside is put through the middle of its cells; a sheet without one needs a thickness of its own.
+    half_wall = np.where(ndimage.binary_dilation(inside, iterations=2), 0.1, 0.6)
+    distance = ndimage.distance_transform_edt(~surface)
+    depth = (half_wall + np.where(inside, distance, -distance)) * voxel_m
     origin = low - 2.5 * voxel_m  # centre of cell 0
     size = origin + (np.asarray(depth.shape) - 1) * voxel_m
     return manifold3d.Manifold.level_set(_sampler(depth, origin, voxel_m), [*origin, *size], voxel_m)

@@ -25,7 +25,7 @@ from simtoreal.envs.urdf_files import read_urdf
 CELL_M = 0.5
 SMALLEST_M = 0.003
 NUM_VISUAL_FACES = 2000
-NUM_COLLIDER_FACES = 8000  # enough for a decomposition, and quick to hand to it
+NUM_SHAPE_FACES = 8000  # enough to decompose, and to reduce further for looking at
 NOTED_FACES = 100_000  # from here on a user is told that a mesh was reduced
 DENSITY_KG_M3 = 300.0  # of household things with air in them, where a file says nothing
 MASS_RANGE_KG = (0.02, 1.0)
@@ -49,6 +49,7 @@ class MeshLoader:
             raise ValueError(f"objects_scale must be a positive number (0.001 for millimetres), got {scale}")
         self._scale = scale
         self._root = cache_dir / f"meshes_{_code_hash()}"
+        self._checked: tuple[MeshSource, Shapes] | None = None  # so that a large file is not read twice
 
     def check(self, source: MeshSource) -> None:
         """Reads and checks a file without the slow step, the decomposition.
@@ -57,7 +58,7 @@ class MeshLoader:
             AssetError: the file cannot be used; the message says why and what to do.
         """
         if self._cached_folder(source) is None:
-            self._shapes(source)
+            self._checked = (source, self._shapes(source))
 
     def asset(self, source: MeshSource) -> ObjectAsset:
         """The object of a file, from the cache or built now, which may take some seconds.
@@ -77,7 +78,9 @@ class MeshLoader:
         folder = self._root / key
         cached = asset_store.load(folder)
         if cached is None:
-            asset_store.save(_blueprint(source, self._shapes(source)), folder)
+            shapes = self._checked[1] if self._checked and self._checked[0] == source else self._shapes(source)
+            self._checked = None
+            asset_store.save(_blueprint(source, shapes), folder)
             cached = asset_store.load(folder)
         if cached is None:
             raise AssetError(f"{source.path}: its cache in {folder} cannot be read back; delete that folder")
@@ -104,7 +107,10 @@ class MeshLoader:
         """File that remembers the content hash of files that have not changed: hashing megabytes takes a while."""
         stamps = []
         for path in _files_of(source.path):
-            stat = path.stat()
+            try:
+                stat = path.stat()
+            except OSError as error:
+                raise AssetError(f"{path}: cannot be read: {error.strerror}") from error
             stamps.append(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}")
         return self._root / "index" / content_hash([repr(self._scale), *stamps])
 
@@ -130,16 +136,18 @@ def _blueprint(source: MeshSource, shapes: Shapes) -> Blueprint:
     num_faces = len(shapes.visual.mesh.faces)
     if num_faces > NOTED_FACES:
         notes.append(f"its {num_faces:,} triangles are reduced to {NUM_VISUAL_FACES:,} to look at and fewer to collide")
+    small = decimate(shapes.visual, NUM_SHAPE_FACES)
     hulls: list[Mesh] = []
     for collider in shapes.colliders:
-        parts, note = _convex_parts(source.path, collider)
+        mesh = small.mesh if collider.mesh is shapes.visual.mesh else collider.mesh
+        parts, note = _convex_parts(source.path, Collider(mesh, collider.is_convex))
         hulls.extend(parts)
         notes.extend([note] if note else [])
     volume_m3, center_m, inertia_m5 = _combined(hulls)
     if shapes.center_m is not None:
         center_m = shapes.center_m
     mass_kg = shapes.mass_kg or float(np.clip(DENSITY_KG_M3 * volume_m3, *MASS_RANGE_KG))
-    visual = _outside_out(decimate(shapes.visual, NUM_VISUAL_FACES))
+    visual = _outside_out(decimate(small, NUM_VISUAL_FACES))
     return Blueprint(
         name=source.name,
         group="file",
@@ -156,7 +164,7 @@ def _convex_parts(path: Path, collider: Collider) -> tuple[tuple[Mesh, ...], str
     if collider.is_convex:
         return (convex_hull(collider.mesh.vertices_m),), ""
     try:
-        return decompose(decimate(Surface(collider.mesh, None), NUM_COLLIDER_FACES).mesh)
+        return decompose(decimate(Surface(collider.mesh, None), NUM_SHAPE_FACES).mesh)
     except ValueError as error:
         raise AssetError(f"{path}: {error}; an object to grasp needs some thickness") from error
 
