@@ -146,10 +146,20 @@ def _lattice(surface: Surface, table_z_m: float, rng: np.random.Generator) -> La
     lowest_m = min(TABLE_CLEARANCE_M, 0.4 * top_m)
     tip_heights_m: FloatArray = table_z_m + np.arange(lowest_m, max(top_m - 0.002, lowest_m + 1e-6), HEIGHT_STEP_M)
     step_rad = math.pi / NUM_YAWS
-    yaws_rad = np.asarray(-math.pi / 2 + (np.arange(NUM_YAWS) + rng.random()) * step_rad, dtype=np.float64)
+    yaws_rad: FloatArray = np.linspace(-math.pi / 2, math.pi / 2, NUM_YAWS, endpoint=False)
+    yaws_rad += _favoured_yaw(surface, step_rad)
     reach_m = float(np.linalg.norm(surface.points_m[:, :2], axis=1).max()) + 4 * scoring.CELL_M
     start_m = -reach_m - rng.random() * scoring.CELL_M * scoring.CELLS_PER_ROW
     return Lattice(yaws_rad, tip_heights_m, start_m, int((reach_m - start_m) / scoring.CELL_M) + 1)
+
+
+def _favoured_yaw(surface: Surface, step_rad: float) -> float:
+    """Phase of the yaws, in [0, step_rad), that lets most walls be met squarely: a box is gripped along its axes."""
+    x, y = surface.normals[:, 0], surface.normals[:, 1]
+    steep = surface.areas_m2 * (x * x + y * y) ** 4
+    turns = np.arctan2(y, x) * (2.0 * math.pi / step_rad)
+    phase_rad = math.atan2(float(steep @ np.sin(turns)), float(steep @ np.cos(turns))) * step_rad / (2.0 * math.pi)
+    return phase_rad % step_rad
 
 
 def _jaws(gripper: GripperGeometry) -> Jaws:
@@ -183,7 +193,7 @@ def plan_grasps(
         faces: (F, 3) indices.
         T_base_obj: (4, 4) pose of the object, +Z of base up.
         gripper: what closes.
-        rng: phase of the lattice and surface samples; the same state gives the same grasps.
+        rng: surface samples and where the rows lie; the same state gives the same grasps.
         table_z_m: height of the table in base.
         max_grasps: at most so many, spread over the object.
 
