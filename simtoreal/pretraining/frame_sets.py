@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
@@ -34,7 +35,8 @@ from simtoreal.progress import Progress
 
 MAX_GRASPS = 160  # kept per frame, best first
 SCENES_PER_SHARD = 125
-_VERSION = 5
+_VERSION = 6
+_ABANDONED_S = 3600.0  # a shard takes a second to write: what is older was left by a run that was killed
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -55,7 +57,8 @@ class FrameSetSpec:
     only_holdout: bool = False  # ... or kept alone, to measure the error on objects not trained on
 
     def digest(self) -> str:
-        text = json.dumps({"version": _VERSION, **asdict(self)}, sort_keys=True, default=str)
+        files = [_files_digest(Path(name)) for name in self.objects]
+        text = json.dumps({"version": _VERSION, "files": files, **asdict(self)}, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -98,6 +101,15 @@ def load_frames(spec: FrameSetSpec, cache_dir: Path, workers: int, progress: Pro
     return _read(spec, folder)
 
 
+def _files_digest(folder: Path) -> str:
+    """Hash of every file of a folder of objects; empty for the name of a set, which stands for its content."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.expanduser().rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder.expanduser())} {path.stat().st_size} ".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16] if folder.expanduser().is_dir() else ""
+
+
 def _num_shards(spec: FrameSetSpec) -> int:
     return -(-spec.num_scenes // SCENES_PER_SHARD)
 
@@ -107,6 +119,9 @@ def _make(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "frames.json").write_text(json.dumps(asdict(spec), default=str, indent=1))
+    for partial in folder.glob("*.part"):
+        if time.time() - partial.stat().st_mtime > _ABANDONED_S:
+            shutil.rmtree(partial, ignore_errors=True)
     context = multiprocessing.get_context("spawn")
     with (
         progress.task("frames", len(missing)) as bar,
@@ -164,7 +179,8 @@ class _FrameMaker:
         robot = load_robot(spec.robot)
         resting = RestingPoses(cache_dir)
         randomization = Randomization().updated(spec.randomization)
-        self._sets = [load_object_set(name, cache_dir) for name in spec.objects]
+        # Neighbours come from the same share as the targets: what is held out is never seen in training at all.
+        self._sets = [_kept(load_object_set(name, cache_dir), spec) for name in spec.objects]
         self._samplers = [SceneSampler(objects, resting, randomization) for objects in self._sets]
         self._library = GraspLibrary(robot.gripper.geometry, resting, cache_dir)
         self._cell = StillCell(robot, spec.camera)
@@ -176,7 +192,8 @@ class _FrameMaker:
         for attempt in range(20):
             rng = np.random.default_rng((self.spec.seed, index, attempt))
             which = int(rng.integers(len(self._sets)))
-            name = self._draw_name(self._sets[which], rng)
+            names = self._sets[which].names
+            name = names[int(rng.integers(len(names)))]
             num_objects = int(rng.integers(1, self.spec.max_objects + 1))
             try:
                 scene = self._samplers[which].sample((self.spec.seed, index, attempt), name, num_objects)
@@ -186,13 +203,6 @@ class _FrameMaker:
         raise AssetError(
             f"no usable object in 20 draws from {self.spec.objects}; run evaluate on it to see each reason"
         )
-
-    def _draw_name(self, objects: ObjectSet, rng: np.random.Generator) -> str:
-        names = objects.names
-        if self.spec.holdout_frac > 0:
-            kept = [name for name in names if _held_out(name, self.spec.holdout_frac) == self.spec.only_holdout]
-            names = tuple(kept) or names
-        return str(names[int(rng.integers(len(names)))])
 
     def _render(self, scene: Scene, rng: np.random.Generator) -> list[Arrays]:
         # Half of the scenes through the camera as specified, half through one that somebody else might have.
@@ -211,6 +221,12 @@ class _FrameMaker:
             )
             frames.append(_pack(view, grasps, nearest, rng))
         return frames
+
+
+def _kept(objects: ObjectSet, spec: FrameSetSpec) -> ObjectSet:
+    """The share of a set that a spec trains on, or measures on; all of it where one of the shares would be empty."""
+    names = [name for name in objects.names if _held_out(name, spec.holdout_frac) == spec.only_holdout]
+    return ObjectSet(objects.name, tuple(names), objects.asset) if names else objects
 
 
 def _held_out(name: str, frac: float) -> bool:
