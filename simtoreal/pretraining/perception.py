@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
 
 from simtoreal.perception_error import PerceptionError
 from simtoreal.policies.encoders import EncoderSpec, GraspNet, build_encoder
@@ -54,14 +55,8 @@ def train_encoder(
     steps_per_epoch = len(frames) // plan.batch_size
     if steps_per_epoch == 0:
         raise ValueError(f"batch_size={plan.batch_size} is more than the {len(frames)} frames; render more or lower it")
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_cosine(plan.epochs * steps_per_epoch))
-    state = load_checkpoint(run.folder / "perception.pt") if run.resume else None
-    first = 0
-    if state is not None:
-        net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        first = int(state["epoch"])
+    schedule = LambdaLR(optimizer, _warm_cosine(plan.epochs * steps_per_epoch))
+    first = _restore(run.folder / "perception.pt", net, optimizer, schedule) if run.resume else 0
     with run.progress.task("perception", (plan.epochs - first) * steps_per_epoch) as bar:
         for epoch in range(first, plan.epochs):
             rng = np.random.default_rng((plan.seed, epoch))
@@ -88,6 +83,20 @@ def train_encoder(
                 },
             )
     return net.eval()
+
+
+def _restore(path: Path, net: GraspNet, optimizer: torch.optim.Optimizer, schedule: LambdaLR) -> int:
+    """Takes up a checkpoint, if there is one; returns how many epochs it has behind it."""
+    state = load_checkpoint(path)
+    if state is None:
+        return 0
+    try:
+        net.load_state_dict(state["net"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        return int(state["epoch"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{path} is of another encoder; remove it, or choose another folder with out=") from error
 
 
 @dataclass(frozen=True)
