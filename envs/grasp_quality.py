@@ -55,7 +55,8 @@ def holding_terms(columns: FloatArray, finger_width_m: float) -> dict[str, Float
         "area": 0.78 * _log10(contacts[scoring.AREA].min(axis=0) * 1e6, 5.0),
         "depth": 0.54 * _log10(above_tip_m.min(axis=0) * 1e3, 0.5),  # contacts above the ends of the tips
         "shallow": -2.05 * _ramp(above_tip_m.min(axis=0), 0.004, 0.0),
-        "lever": -0.8 * np.abs(c[scoring.V]) / 0.05,  # centre of mass beside the jaws
+        # Centre of mass beside the jaws. Half as much again as fitted: what is held then swings, heavy things most.
+        "lever": -1.2 * np.abs(c[scoring.V]) / 0.05,
         "height": -0.8 * contact_z_m / 0.05,  # centre of mass below the jaws
     }
 
@@ -63,7 +64,7 @@ def holding_terms(columns: FloatArray, finger_width_m: float) -> dict[str, Float
 def _entry_chance(entry_m: FloatArray) -> FloatArray:
     """Chance that neither open finger lands on the object, for a sideways error of `SIDEWAYS_SIGMA_M`."""
     scaled = entry_m / (SIDEWAYS_SIGMA_M * math.sqrt(2.0))
-    return np.tanh(scaled * (1.1284 + 0.1009 * scaled * scaled))  # erf to within 4e-4
+    return np.asarray(np.tanh(scaled * (1.1284 + 0.1009 * scaled * scaled)))  # erf to within 4e-4
 
 
 def qualities(found: Found, finger_width_m: float, start_m: float) -> FloatArray:
