@@ -268,18 +268,18 @@ def _save_buffer(model: BaseAlgorithm, folder: Path) -> None:
     if buffer is None:
         return
     size = buffer.buffer_size if buffer.full else buffer.pos
+    names = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+    arrays = {name: getattr(buffer, name)[:size] for name in names}
     partial = folder / "replay.part.npz"
-    np.savez(
-        partial,
-        observations=buffer.observations[:size],
-        next_observations=buffer.next_observations[:size],
-        actions=buffer.actions[:size],
-        rewards=buffer.rewards[:size],
-        dones=buffer.dones[:size],
-        timeouts=buffer.timeouts[:size],
-        position=np.array([buffer.pos, int(buffer.full)]),
-    )
-    partial.replace(folder / "replay.npz")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez(partial, position=np.array([buffer.pos, int(buffer.full)]), **arrays)
+        partial.replace(folder / "replay.npz")
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(
+            f"cannot write {folder / 'replay.npz'}: {error}; free space, then go on with resume=true"
+        ) from error
 
 
 def _restore(model: BaseAlgorithm, envs: VecMonitor, state: dict[str, Any], folder: Path) -> int:
