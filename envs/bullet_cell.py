@@ -1,7 +1,7 @@
 """The PyBullet cell: an arm over a table with objects, as a `Controller`.
 
-One control period is three ticks of four physics steps. Setpoints take effect, and observations are captured, at ticks, so
-latencies resolve to 1/60 s.
+One control period is three ticks of four physics steps. Setpoints take effect, and observations are captured, at ticks,
+so latencies resolve to 1/60 s.
 """
 
 import math
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from simtoreal import frames
 from simtoreal.contracts import Action, Observation
-from simtoreal.envs.bullet_world import PHYSICS_HZ, BulletWorld
-from simtoreal.envs.outcome import Outcome, Reading
+from simtoreal.envs.arm_motion import ArmMotion, limited
+from simtoreal.envs.bullet_world import FREE_ITERATIONS, PHYSICS_HZ, PRESSING_ITERATIONS, BulletWorld
+from simtoreal.envs.outcome import CLOSED_FRAC, Outcome, Reading
 from simtoreal.envs.robot import RobotSpec
-from simtoreal.envs.scene import WORKSPACE_CENTRE_M, Scene
+from simtoreal.envs.scene import WORKSPACE_CENTRE_M, Scene, footprint_radius_m
 from simtoreal.envs.simulated_camera import CameraSetup, SimulatedCamera, ViewState
 
 FloatArray = NDArray[np.float64]
@@ -27,7 +28,12 @@ CONTROL_HZ = 1.0 / (TICKS_PER_PERIOD * TICK_S)
 _SETTLE_STEPS = 60
 _CELL_HALF_M = 0.45  # an object farther than this from the centre has left the cell
 _MAX_SETTLE_MOTION_M = 0.03
-_IK_ITERATIONS = 4
+_SUNK_M = 0.02  # an object whose centre is this far below the table top went through it
+_REACH_M = 0.05  # a hand this far above everything touches nothing
+_PRESSING_M = 0.001  # jaws this much wider than commanded are closing, or pressing on something
+_NO_CAMERA_K, _NO_CAMERA_T = np.eye(3), np.eye(4)
+_NO_CAMERA_K.setflags(write=False)
+_NO_CAMERA_T.setflags(write=False)
 
 
 class InvalidScene(RuntimeError):
@@ -50,11 +56,19 @@ class BulletCell:
     def __init__(self, robot: RobotSpec, camera: CameraSetup | None) -> None:
         self.robot = robot
         self.num_rebuilds = 0  # times the physics went bad and was built anew
+        self.outcome = Outcome()
         self._world = BulletWorld(robot)
         self._camera = SimulatedCamera(camera, robot, self._world.link_geometry()) if camera else None
         self._home = self._solve_home()
+        self._motion = ArmMotion(self._world.chain, self._home)
+        opening = robot.gripper.opening
+        ends = np.subtract(opening.joint_positions[0], opening.joint_positions[-1])
+        self._finger_travel = np.abs(ends) / robot.gripper.max_opening_m  # joint motion per metre of opening
         self._scene: Scene | None = None
-        self.outcome = Outcome()
+        self._bodies: list[int] = []
+        self._setpoint = self._goal = self._world.chain.forward(self._home)
+        self._pending: deque[_Setpoint] = deque()
+        self._snapshots: deque[tuple[int, Observation]] = deque()
 
     @property
     def control_hz(self) -> float:
@@ -67,8 +81,9 @@ class BulletCell:
         self._world.close()
 
     def stop(self) -> None:
-        """Holds the arm where its setpoint is."""
+        """Holds the arm where it was last told to go; what is still under way is dropped."""
         self._pending.clear()
+        self._setpoint = self._goal
 
     # --- one episode
 
@@ -79,22 +94,25 @@ class BulletCell:
             InvalidScene: an object does not come to rest inside the cell.
             ValueError: no scene was ever given.
         """
-        scene = scene or self._scene
-        if scene is None:
-            raise ValueError("reset needs a scene the first time: reset(scene)")
+        scene = self.scene if scene is None else scene
         self._scene = scene
         self._world.rebuild(scene.world.dynamics.table_height_m)
-        self._place_robot()
+        self._place_robot(scene)
         self._place_objects(scene)
+        self._settle(scene)
         self._start_clock(scene)
         if self._camera is not None:
             self._camera.begin(scene)
-        self._snapshots: deque[tuple[int, Observation]] = deque()
         self._latest = self._capture()
         return self._latest
 
     def get_observation(self) -> Observation:
-        """The newest observation that has arrived; with latency it was captured a while ago (see its `t_s`)."""
+        """The newest observation that has arrived; with latency it was captured a while ago (see its `t_s`).
+
+        Raises:
+            ValueError: there was no reset yet.
+        """
+        self._need_scene()
         while self._snapshots and self._snapshots[0][0] <= self._tick:
             self._latest = self._snapshots.popleft()[1]
         return self._latest
@@ -104,18 +122,20 @@ class BulletCell:
 
         Raises:
             InvalidScene: the physics lost the scene.
-            ValueError: the action is not finite.
+            ValueError: the action is not finite, or there was no reset yet.
         """
-        sent = self._limit(action)
+        scene = self._need_scene()
+        sent = limited(action, self._setpoint[:3, 3], scene.world.dynamics.table_height_m, self.robot)
         T = self._setpoint.copy()
-        T[:3, :3] = frames.rotation_from_vector(sent.delta_rotation_rad) @ T[:3, :3]
+        if sent.delta_rotation_rad.any():
+            T[:3, :3] = frames.rotation_from_vector(sent.delta_rotation_rad) @ T[:3, :3]
         T[:3, 3] += sent.delta_m
-        self._setpoint, self._setpoint_width_m = T, sent.gripper_width_m
-        timing = self._scene_now.world.timing
-        self._pending.append(_Setpoint(self._tick + round(timing.action_latency_s / TICK_S), T, sent.gripper_width_m))
+        self._setpoint = T
+        due_tick = self._tick + round(scene.world.timing.action_latency_s / TICK_S)
+        self._pending.append(_Setpoint(due_tick, T, sent.gripper_width_m))
         for _ in range(TICKS_PER_PERIOD):
-            self._advance_tick()
-        self._watch()
+            self._advance_tick(scene)
+        self._watch(scene)
         return sent
 
     @property
@@ -129,7 +149,12 @@ class BulletCell:
 
     @property
     def scene(self) -> Scene:
-        return self._scene_now
+        """The scene on the table.
+
+        Raises:
+            ValueError: no scene was ever given.
+        """
+        return self._need_scene()
 
     @property
     def rises_m(self) -> tuple[float, ...]:
@@ -139,6 +164,11 @@ class BulletCell:
     @property
     def time_s(self) -> float:
         return self._tick * TICK_S
+
+    def _need_scene(self) -> Scene:
+        if self._scene is None:
+            raise ValueError("the cell is empty: call reset(scene) first")
+        return self._scene
 
     # --- building
 
@@ -156,11 +186,20 @@ class BulletCell:
             )
         return q
 
-    def _place_robot(self) -> None:
-        opening = self.robot.gripper.opening
-        self._q = self._home.copy()
-        self._width_m = self.robot.gripper.max_opening_m
-        self._world.place_robot(self._q, opening.joints_at(self._width_m))
+    def _place_robot(self, scene: Scene) -> None:
+        dynamics, gripper = scene.world.dynamics, self.robot.gripper
+        self._width_m = gripper.max_opening_m
+        self._jaws_m = gripper.max_opening_m  # as measured, for the solver and for jaws whose tips move
+        self._finger_efforts = np.multiply(
+            gripper.effort_per_newton, min(dynamics.gripper_force_n, gripper.max_force_n)
+        )
+        speed_m_s = min(dynamics.gripper_speed_m_s, gripper.max_speed_m_s)
+        self._finger_speeds = np.maximum(self._finger_travel * speed_m_s, 0.01)
+        self._arm_gain = self.robot.position_gain * dynamics.joint_gain_scale
+        self._world.place_robot(self._home, gripper.opening.joints_at(self._width_m))
+        # Motors keep their last target across a reset: command the home pose before settling.
+        self._world.command_arm(self._home, self._arm_gain)
+        self._command_jaws()
 
     def _place_objects(self, scene: Scene) -> None:
         world, dynamics = self._world, scene.world.dynamics
@@ -169,80 +208,74 @@ class BulletCell:
             mass_kg = item.asset.mass_kg * dynamics.mass_scale
             world.set_object_dynamics(body, mass_kg, dynamics.friction, dynamics.restitution)
             world.set_object_damping(body, dynamics.linear_damping, dynamics.angular_damping)
-        self._obstacles = [world.table] + [
-            world.add_static_box(np.array(item.extents_m), item.T_base_box) for item in scene.scenery if item.collides
-        ]
-        # Motors keep their last target across a reset: command the home pose before settling.
-        self._command_motors(scene)
-        world.step(_SETTLE_STEPS)
+        blocks = [item for item in scene.scenery if item.collides]
+        self._obstacles = [world.table]
+        self._obstacles += [world.add_static_box(np.array(item.extents_m), item.T_base_box) for item in blocks]
+        tops = [item.T_base_obj[2, 3] + footprint_radius_m(item.asset, item.scale) for item in scene.objects]
+        tops += [item.T_base_box[2, 3] + item.extents_m[2] / 2 for item in blocks]
+        self._free_above_m = max(tops, default=dynamics.table_height_m) + _REACH_M
+
+    def _settle(self, scene: Scene) -> None:
+        self._world.set_iterations(FREE_ITERATIONS)
+        self._world.step(_SETTLE_STEPS)
         for body, item in zip(self._bodies, scene.objects, strict=True):
-            T = world.pose(body)
+            T = self._world.pose(body)
             if not np.isfinite(T).all():
-                self.num_rebuilds += 1
-                raise InvalidScene(f"{item.asset.name}: the physics returned a pose that is not finite")
-            if math.dist(T[:2, 3], item.T_base_obj[:2, 3]) > _MAX_SETTLE_MOTION_M or T[2, 3] < dynamics.table_height_m:
+                raise self._lost(f"{item.asset.name}: the physics returned a pose that is not finite")
+            moved_m = math.dist(T[:2, 3], item.T_base_obj[:2, 3])
+            if moved_m > _MAX_SETTLE_MOTION_M or T[2, 3] < scene.world.dynamics.table_height_m:
                 raise InvalidScene(f"{item.asset.name}: rolled away or fell through the table while settling")
-        self._rest_z = [world.position(body)[2] for body in self._bodies]
+        self._rest_z = [self._world.position(body)[2] for body in self._bodies]
 
     def _start_clock(self, scene: Scene) -> None:
-        self._scene_now = scene
         self._tick = 0
-        self._rng = np.random.default_rng((*scene.seed, 77))
-        self._pending: deque[_Setpoint] = deque()
-        self._setpoint = self._target = self._measured_tool(*self._world.read_joints())[0]
-        self._goal = self._setpoint
-        self._setpoint_width_m = self._width_m
+        # Two streams: what a camera draws must not change when its frames arrive.
+        self._timing_rng = np.random.default_rng((*scene.seed, 77))
+        self._image_rng = np.random.default_rng((*scene.seed, 78))
+        self._pending.clear()
+        self._snapshots.clear()
+        self._setpoint = self._goal = self._measured_tool(*self._world.read_joints())[0]
+        self._motion.begin(self._goal, scene.world.dynamics, TICK_S)
         self._last_deliver_tick = 0
         self._lag_ticks = round(scene.world.timing.observation_latency_s / TICK_S)
+        self._reached_down = False
         self.outcome = Outcome()
 
     # --- time
 
-    def _advance_tick(self) -> None:
+    def _advance_tick(self, scene: Scene) -> None:
         self._tick += 1
+        opening = self.robot.gripper.opening
+        width_m = self._width_m
         while self._pending and self._pending[0].due_tick < self._tick:
             _, self._goal, self._width_m = self._pending.popleft()
-        self._track()
-        self._command_motors(self._scene_now)
+        if self._width_m != width_m:
+            self._command_jaws()
+        if opening.moves_tips or self._tick % TICKS_PER_PERIOD == 1:
+            self._jaws_m = opening.width_at(self._world.read_fingers())
+        q_rad = self._motion.advance(self._goal, opening.tip_offset_at(self._jaws_m) if opening.moves_tips else 0.0)
+        self._world.command_arm(q_rad, self._arm_gain)
+        self._world.set_iterations(PRESSING_ITERATIONS if self._is_pressing else FREE_ITERATIONS)
         self._world.step(_STEPS_PER_TICK)
         if (self._tick + self._lag_ticks) % TICKS_PER_PERIOD == 0:
-            self._schedule_observation()
+            self._schedule_observation(scene)
 
-    def _track(self) -> None:
-        """The tool follows its setpoint with the lag and the standing error of this world."""
-        dynamics = self._scene_now.world.dynamics
-        share = 1.0 - math.exp(-TICK_S / dynamics.tracking_lag_s) if dynamics.tracking_lag_s > 1e-4 else 1.0
-        if share == 1.0:
-            self._target = self._goal
-        else:
-            turn = frames.rotation_to_vector(self._goal[:3, :3] @ self._target[:3, :3].T)
-            T = self._target.copy()
-            T[:3, :3] = frames.rotation_from_vector(share * turn) @ T[:3, :3]
-            T[:3, 3] += share * (self._goal[:3, 3] - T[:3, 3])
-            self._target = T
-        goal = self._target.copy()
-        tip_offset = self.robot.gripper.opening.tip_offset_at(self._width_m)
-        goal[:3, 3] += np.asarray(dynamics.standing_error_m) - tip_offset * goal[:3, 2]
-        self._q = self._world.chain.inverse(goal, self._q, self._home, _IK_ITERATIONS)
+    @property
+    def _is_pressing(self) -> bool:
+        return self._jaws_m > self._width_m + _PRESSING_M
 
-    def _command_motors(self, scene: Scene) -> None:
-        dynamics, gripper = scene.world.dynamics, self.robot.gripper
-        self._world.command_arm(self._q, self.robot.position_gain * dynamics.joint_gain_scale)
-        low, high = gripper.opening.joint_positions[0], gripper.opening.joint_positions[-1]
-        travel = np.abs(np.subtract(high, low)) / gripper.max_opening_m  # joint motion per metre of opening
-        self._world.command_fingers(
-            gripper.opening.joints_at(self._width_m),
-            dynamics.gripper_force_n * np.asarray(gripper.effort_per_newton),
-            np.maximum(travel * dynamics.gripper_speed_m_s, 0.01),
-        )
+    def _command_jaws(self) -> None:
+        joints = self.robot.gripper.opening.joints_at(self._width_m)
+        self._world.command_fingers(joints, self._finger_efforts, self._finger_speeds)
 
-    def _schedule_observation(self) -> None:
-        timing = self._scene_now.world.timing
-        if self._rng.random() < timing.dropped_frame_frac:
+    def _schedule_observation(self, scene: Scene) -> None:
+        timing = scene.world.timing
+        if self._timing_rng.random() < timing.dropped_frame_frac:
             return
-        late = max(0, round(abs(self._rng.normal(0.0, timing.jitter_s)) / TICK_S)) if timing.jitter_s > 0 else 0
+        late_s = abs(self._timing_rng.normal(0.0, timing.jitter_s)) if timing.jitter_s > 0 else 0.0
         # A frame never overtakes the one before it.
-        self._last_deliver_tick = max(self._last_deliver_tick, self._tick + self._lag_ticks + late)
+        due_tick = self._tick + self._lag_ticks + round(late_s / TICK_S)
+        self._last_deliver_tick = max(self._last_deliver_tick, due_tick)
         self._snapshots.append((self._last_deliver_tick, self._capture()))
 
     # --- readings
@@ -251,44 +284,56 @@ class BulletCell:
         opening = self.robot.gripper.opening
         width_m = opening.width_at(finger_joints)
         T = self._world.chain.forward(q)
-        T[:3, 3] += opening.tip_offset_at(width_m) * T[:3, 2]
+        if opening.moves_tips:
+            T[:3, 3] += opening.tip_offset_at(width_m) * T[:3, 2]
         return T, width_m
 
     def _capture(self) -> Observation:
         q, finger_joints = self._world.read_joints()
-        if not np.isfinite(q).all():
-            self.num_rebuilds += 1
-            raise InvalidScene("the physics returned joint positions that are not finite")
+        if not (np.isfinite(q).all() and np.isfinite(finger_joints).all()):
+            raise self._lost("the physics returned joint positions that are not finite")
         T_base_tcp, width_m = self._measured_tool(q, finger_joints)
         if self._camera is None:
-            return Observation(self.time_s, None, None, np.eye(3), np.eye(4), T_base_tcp, width_m, q)
+            return Observation(self.time_s, None, None, _NO_CAMERA_K, _NO_CAMERA_T, T_base_tcp, width_m, q)
         state = ViewState(T_base_tcp, self.object_poses(), self._world.link_poses(self._camera.links))
-        image = self._camera.capture(state, self._rng)
+        image = self._camera.capture(state, self._image_rng)
         return Observation(self.time_s, *image, T_base_tcp=T_base_tcp, gripper_width_m=width_m, joint_positions_rad=q,
                            distortion=self._camera.distortion)  # fmt: skip
 
-    def _watch(self) -> None:
+    def _lost(self, why: str) -> InvalidScene:
+        """Counts a world that the next reset will build from nothing."""
+        self.num_rebuilds += 1
+        return InvalidScene(why)
+
+    def _watch(self, scene: Scene) -> None:
         """Updates the outcome and notices a scene that the physics has lost."""
+        low = self._motion.T_target[2, 3] < self._free_above_m
+        self._reached_down |= low
         positions = [self._world.position(body) for body in self._bodies]
-        if not np.isfinite(positions).all():
-            self.num_rebuilds += 1
-            raise InvalidScene("the physics returned an object pose that is not finite")
-        touched = self.outcome.num_attempts > 0
-        for (x, y, z), rest_z in zip(positions, self._rest_z, strict=True):
-            outside = max(abs(x - WORKSPACE_CENTRE_M[0]), abs(y - WORKSPACE_CENTRE_M[1])) > _CELL_HALF_M
-            if (outside or z < rest_z - 0.15) and not touched:
-                raise InvalidScene("an object left the cell before it was touched")
+        for position in positions:
+            self._check_object(position, scene.world.dynamics.table_height_m)
         width_frac = self._width_m / self.robot.gripper.max_opening_m
+        gripping = width_frac < CLOSED_FRAC and self._is_pressing
         self.outcome.update(
             Reading(
                 t_s=self.time_s,
                 rises_m=tuple(p[2] - z for p, z in zip(positions, self._rest_z, strict=True)),
                 commanded_width_frac=width_frac,
-                gripper_width_m=self._width_m,
-                finger_contacts=self._finger_contacts() if width_frac < 0.5 else (False,) * len(self._bodies),
-                hard_contact_n=self._hard_contact(),
+                gripper_width_m=self._jaws_m,
+                finger_contacts=self._finger_contacts() if gripping else (False,) * len(self._bodies),
+                hard_contact_n=self._hard_contact() if low else 0.0,
             )
         )
+
+    def _check_object(self, position_m: tuple[float, float, float], table_height_m: float) -> None:
+        x, y, z = position_m
+        if not math.isfinite(x + y + z):
+            raise self._lost("the physics returned an object pose that is not finite")
+        outside = max(abs(x - WORKSPACE_CENTRE_M[0]), abs(y - WORKSPACE_CENTRE_M[1])) > _CELL_HALF_M
+        if outside and not self._reached_down:
+            raise InvalidScene("an object left the cell before the hand came near it")
+        if z < table_height_m - _SUNK_M and not outside:
+            raise InvalidScene("an object went through the table")
 
     def _finger_contacts(self) -> tuple[bool, ...]:
         fingers = set(self._world.finger_links)
@@ -301,20 +346,3 @@ class BulletCell:
             (contact.normal_force_n for body in self._obstacles for contact in self._world.robot_contacts(body)),
             default=0.0,
         )
-
-    def _limit(self, action: Action) -> Action:
-        """The nearest action inside the limits of the robot.
-
-        Raises:
-            ValueError: a component is not finite.
-        """
-        delta = np.asarray(action.delta_m, dtype=np.float64)
-        turn = np.asarray(action.delta_rotation_rad, dtype=np.float64)
-        if not np.isfinite([*delta, *turn, action.gripper_width_m]).all():
-            raise ValueError(f"action is not finite: {action}")
-        robot = self.robot
-        delta = delta * min(1.0, robot.max_delta_m / max(float(np.linalg.norm(delta)), 1e-12))
-        turn = turn * min(1.0, robot.max_delta_rotation_rad / max(float(np.linalg.norm(turn)), 1e-12))
-        position = np.clip(self._setpoint[:3, 3] + delta, robot.workspace_low_m, robot.workspace_high_m)
-        width = float(np.clip(action.gripper_width_m, 0.0, robot.gripper.max_opening_m))
-        return Action(position - self._setpoint[:3, 3], turn, width)

@@ -237,6 +237,10 @@ class BulletWorld:
         values = np.array([state[0] for state in states])
         return values[: len(self._arm)], values[len(self._arm) :]
 
+    def read_fingers(self) -> list[float]:
+        """Measured finger joints (G,)."""
+        return [state[0] for state in self._client.getJointStates(self.body, self._fingers)]
+
     def link_poses(self, links: Sequence[int]) -> list[FloatArray]:
         """Inertial frames (4, 4) of robot links; -1 is the base."""
         inner = [link for link in links if link >= 0]

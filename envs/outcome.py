@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 LIFT_M = 0.10
 HOLD_S = 1.0
 _OFF_TABLE_M = 0.03  # an object that was this high and is not any more was dropped
-_CLOSED_FRAC = 0.5  # of the full opening: a command below it counts as an attempt
+CLOSED_FRAC = 0.5  # of the full opening: a command below it counts as an attempt
 _HARD_CONTACT_N = 60.0  # the hand on table or scenery with more than this is a collision, a brushing finger is not
 
 
@@ -53,7 +53,7 @@ class Outcome:
         if not self._held_since_s:
             self._held_since_s = [None] * len(reading.rises_m)
             self._max_rise_m = [0.0] * len(reading.rises_m)
-        closed = reading.commanded_width_frac < _CLOSED_FRAC
+        closed = reading.commanded_width_frac < CLOSED_FRAC
         self.num_attempts += int(closed and not self._closed)
         self._closed = closed
         self._gripping = closed and any(reading.finger_contacts)

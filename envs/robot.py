@@ -114,6 +114,9 @@ def _spec(file: RobotFile, folder: Path) -> RobotSpec:
             f"limits.workspace_low_m {limits.workspace_low_m} must lie below workspace_high_m "
             f"{limits.workspace_high_m} on every axis"
         )
+    corners = zip(limits.workspace_low_m, file.home_position_m, limits.workspace_high_m, strict=True)
+    if any(not low <= home <= high for low, home, high in corners):
+        raise ValueError(f"home_position_m {file.home_position_m} must lie inside the workspace of limits")
     return RobotSpec(
         name=file.name,
         urdf=resolve_asset_path(file.urdf, folder),

@@ -1,0 +1,74 @@
+"""What lies between a setpoint and the joints of a simulated arm: limits of an action, lag, and standing error."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtoreal.contracts import Action
+from simtoreal.envs.kinematics import SerialChain, toward
+from simtoreal.envs.robot import RobotSpec
+from simtoreal.envs.world_sample import DynamicsSample
+
+FloatArray = NDArray[np.float64]
+_IK_ITERATIONS = 4  # per tick, from the joints of the tick before
+_INSTANT_S = 1e-4  # a shorter time constant is no lag at all
+
+
+class ArmMotion:
+    """Where the joints are told to go, tick by tick, while the tool follows its goal as an imperfect arm does."""
+
+    def __init__(self, chain: SerialChain, q_home_rad: FloatArray) -> None:
+        self._chain = chain
+        self._home = q_home_rad
+        self.begin(chain.forward(q_home_rad), DynamicsSample(), 1.0)
+
+    def begin(self, T_base_tcp: FloatArray, dynamics: DynamicsSample, tick_s: float) -> None:
+        """Starts an episode at rest, with the arm at home and the tool at a pose."""
+        self.q_rad = self._home.copy()
+        self.T_target = T_base_tcp
+        self._standing_error_m = np.array(dynamics.standing_error_m)
+        lag_s = dynamics.tracking_lag_s
+        self._share = 1.0 - math.exp(-tick_s / lag_s) if lag_s > _INSTANT_S else 1.0
+
+    def advance(self, T_goal: FloatArray, tip_offset_m: float) -> FloatArray:
+        """Joint targets (J,) for the next tick.
+
+        Args:
+            T_goal: (4, 4), where the point between the tips shall be.
+            tip_offset_m: how far the tips are ahead of the tool frame of the robot, along the approach.
+        """
+        self.T_target = T_goal if self._share == 1.0 else toward(self.T_target, T_goal, self._share)
+        T = self.T_target.copy()
+        T[:3, 3] += self._standing_error_m - tip_offset_m * T[:3, 2]
+        self.q_rad = self._chain.inverse(T, self.q_rad, self._home, _IK_ITERATIONS)
+        return self.q_rad
+
+
+def limited(action: Action, position_m: FloatArray, table_height_m: float, robot: RobotSpec) -> Action:
+    """The nearest action inside the limits of a robot whose setpoint is at `position_m` (3,).
+
+    Raises:
+        ValueError: a component is not finite, or a vector has not three of them.
+    """
+    delta = _shortened("delta_m", action.delta_m, robot.max_delta_m)
+    turn = _shortened("delta_rotation_rad", action.delta_rotation_rad, robot.max_delta_rotation_rad)
+    width = float(action.gripper_width_m)
+    if not math.isfinite(width):
+        raise ValueError(f"action: gripper_width_m must be finite, got {width}")
+    inside = []
+    for value, start, low, high, floor in zip(
+        delta, position_m.tolist(), robot.workspace_low_m, robot.workspace_high_m, (0, 0, table_height_m), strict=True
+    ):
+        inside.append(min(max(start + value, low + floor), high + floor) - start)
+    return Action(np.array(inside), np.array(turn), min(max(width, 0.0), robot.gripper.max_opening_m))
+
+
+def _shortened(name: str, vector: Sequence[float] | FloatArray, longest: float) -> tuple[float, float, float]:
+    values = [float(value) for value in vector]
+    length = math.hypot(*values)
+    if len(values) != 3 or not math.isfinite(length):
+        raise ValueError(f"action: {name} must be three finite numbers, got {values}")
+    share = longest / length if length > longest else 1.0
+    return values[0] * share, values[1] * share, values[2] * share
