@@ -9,7 +9,7 @@ from simtoreal import frames
 from simtoreal.contracts import FloatArray, GraspEstimate, Observation
 from simtoreal.envs.bullet_cell import BulletCell
 from simtoreal.envs.grasp_library import GraspLibrary
-from simtoreal.envs.planner import GraspSet
+from simtoreal.envs.planner import GraspSet, fits_gripper
 
 _MOVED_M = 0.003
 _TURNED_RAD = 0.03
@@ -43,7 +43,7 @@ class PrivilegedGrasps:
     @property
     def fits(self) -> bool:
         """Whether any object of the scene has a grasp worth trying."""
-        return any(grasps.num > 0 and grasps.qualities[0] > 0.1 for grasps in self._sets)
+        return any(fits_gripper(grasps) for grasps in self._sets)
 
     def estimate(self, observation: Observation) -> GraspEstimate | None:
         """The grasp to aim at, on the object as it lies now."""

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `simtoreal evaluate --help | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - Python flushes stdout once more at exit
         return EXIT_ERROR
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         if os.environ.get(TRACEBACK_ENV) == "1":
             traceback.print_exc()
         _say_error(_one_line(error))
