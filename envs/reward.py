@@ -19,7 +19,7 @@ class RewardConfig:
     time: float = -0.02
     collision: float = -0.2
     smooth: float = -0.02
-    gamma: float = 0.97  # discount of the learner: the potential is invariant only for the same one
+    gamma: float = 0.99  # discount of the learner: the potential is invariant only for the same one
 
 
 @dataclass(frozen=True)

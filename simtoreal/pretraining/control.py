@@ -150,6 +150,9 @@ def _make_model(plan: ControlPlan, envs: VecMonitor) -> BaseAlgorithm:
             common |= {"n_steps": 1024, "batch_size": plan.batch_size}
         model: BaseAlgorithm = algorithm("MlpPolicy", envs, **common)
         return model
+    if plan.algorithm == "SAC":
+        # The potential pays hundredths per period: an entropy bonus that starts at one would drown it.
+        common["ent_coef"] = "auto_0.02"
     model = algorithm(
         "MlpPolicy",
         envs,
@@ -157,7 +160,7 @@ def _make_model(plan: ControlPlan, envs: VecMonitor) -> BaseAlgorithm:
         batch_size=plan.batch_size,
         buffer_size=min(max(plan.total_steps, 20_000), 400_000),
         train_freq=1,
-        gradient_steps=plan.num_envs // 2 or 1,
+        gradient_steps=plan.num_envs,
         learning_rate=5e-4,
         **common,
     )
