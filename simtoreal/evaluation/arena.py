@@ -12,6 +12,7 @@ import torch
 from simtoreal.bundle import Bundle, load_bundle
 from simtoreal.camera import CameraModel
 from simtoreal.contracts import Observation, Policy
+from simtoreal.envs.assets import AssetError
 from simtoreal.envs.bullet_cell import CONTROL_HZ, BulletCell, InvalidScene
 from simtoreal.envs.grasp_library import GraspLibrary
 from simtoreal.envs.object_sets import load_object_set
@@ -128,11 +129,11 @@ class Arena:
         policy, cell = self.policy(job.arm)
         stopwatch = _Stopwatch()
         for redraw in range(_MAX_REDRAWS):
-            scene = self.scene(job, redraw)
             try:
+                scene = self.scene(job, redraw)
                 observation = cell.reset(scene)
                 num_steps = self._episode(job, cell, policy, observation, [stopwatch, *subscribers])
-            except InvalidScene:
+            except (InvalidScene, AssetError):  # the latter of a neighbour, whose file nobody has looked at yet
                 continue
             record = self._record(job, scene, cell, policy, redraw)
             return EpisodeRun(record, np.array(stopwatch.policy_s, dtype=np.float32), num_steps, cell.num_rebuilds)

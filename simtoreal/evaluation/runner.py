@@ -6,7 +6,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -15,6 +15,7 @@ from simtoreal.bundle import load_bundle
 from simtoreal.camera import CameraModel
 from simtoreal.config import EvaluateConfig, Head
 from simtoreal.envs.assets import AssetError, default_cache_dir
+from simtoreal.envs.bullet_cell import InvalidScene
 from simtoreal.envs.object_sets import load_object_set
 from simtoreal.envs.randomization import load_randomization
 from simtoreal.envs.resting import RestingPoses
@@ -57,11 +58,14 @@ def run_evaluation(spec: ArenaSpec, plan: EvaluationPlan, progress: Progress) ->
         missing = [job for job in jobs if (job.arm, job.episode) not in finished]
         with progress.task(plan.label, len(missing)) as bar:
             succeeded = 0
-            for count, run in enumerate(_run_jobs(spec, missing, plan.workers), start=1):
-                journal.append(run.record)
-                timing.add(run)
-                succeeded += run.record.success and run.record.arm == plan.arms[0]
-                bar.advance(note=f"{plan.arms[0]}: {succeeded} grasped" if count else "")
+            for run in _run_jobs(spec, missing, plan.workers):
+                if isinstance(run, _Lost):
+                    problems.append({"path": run.job.object_name, "reason": f"arm {run.job.arm}: {run.reason}"})
+                else:
+                    journal.append(run.record)
+                    timing.add(run)
+                    succeeded += run.record.success and run.record.arm == plan.arms[0]
+                bar.advance(note=f"{plan.arms[0]}: {succeeded} grasped")
         by_arm = journal.by_arm()
     records = {arm: sorted(by_arm.get(arm, []), key=lambda record: record.episode) for arm in plan.arms}
     return EvaluationResult(
@@ -134,9 +138,19 @@ def _open_arena(spec: ArenaSpec) -> None:
     _shared["arena"] = Arena(spec)
 
 
-def _run_job(job: Job) -> EpisodeRun:
+class _Lost(NamedTuple):
+    """An episode whose scene the physics lost however often it was drawn: reported, and no reason to stop the rest."""
+
+    job: Job
+    reason: str
+
+
+def _run_job(job: Job) -> EpisodeRun | _Lost:
     arena: Arena = _shared["arena"]
-    return arena.run(job)
+    try:
+        return arena.run(job)
+    except InvalidScene as error:
+        return _Lost(job, str(error))
 
 
 def _pool(workers: int, num_tasks: int, spec: ArenaSpec | None = None) -> ProcessPoolExecutor:
@@ -147,11 +161,11 @@ def _pool(workers: int, num_tasks: int, spec: ArenaSpec | None = None) -> Proces
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_open_arena, initargs=(spec,))
 
 
-def _run_jobs(spec: ArenaSpec, jobs: Sequence[Job], workers: int) -> Iterator[EpisodeRun]:
+def _run_jobs(spec: ArenaSpec, jobs: Sequence[Job], workers: int) -> Iterator[EpisodeRun | _Lost]:
     if not jobs:
         return
     with _pool(workers, len(jobs), spec) as pool:
-        pending: set[Future[EpisodeRun]] = {pool.submit(_run_job, job) for job in jobs}
+        pending: set[Future[EpisodeRun | _Lost]] = {pool.submit(_run_job, job) for job in jobs}
         try:
             while pending:
                 done, pending = wait(pending, return_when="FIRST_COMPLETED")
@@ -247,8 +261,12 @@ def _camera(config: EvaluateConfig, trained: CameraSetup) -> CameraSetup:
         focal = (model.fx * x, model.fy * y, (model.cx + 0.5) * x - 0.5, (model.cy + 0.5) * y - 0.5)
     else:
         focal = (config.fx, config.fy, config.cx, config.cy)
-    placement = trained.placement if config.camera is None else config.camera.value
-    return CameraSetup(placement, CameraModel(width, height, *focal, (k1, k2, p1, p2, k3)), trained.rgb, trained.depth)
+    if config.camera is not None and config.camera.value != trained.placement:
+        raise ValueError(
+            f"camera={config.camera.value}, but the bundle looks through a {trained.placement} camera; give a bundle that "
+            f"was trained with camera={config.camera.value}"
+        )
+    return CameraSetup(trained.placement, CameraModel(width, height, *focal, (k1, k2, p1, p2, k3)), trained.rgb, trained.depth)
 
 
 def evaluate(config: EvaluateConfig) -> None:
