@@ -33,7 +33,7 @@ def test_plain_data_reads_back_the_same():
         {"lateral_m": (0.002,)},
         {"yaw_rad": (-0.1, 0.1)},
         {"height_m": (0.001, float("nan"))},
-        {name: () for name in FIELDS},
+        dict.fromkeys(FIELDS, ()),
     ],
     ids=str,
 )

@@ -263,10 +263,12 @@ def _camera(config: EvaluateConfig, trained: CameraSetup) -> CameraSetup:
         focal = (config.fx, config.fy, config.cx, config.cy)
     if config.camera is not None and config.camera.value != trained.placement:
         raise ValueError(
-            f"camera={config.camera.value}, but the bundle looks through a {trained.placement} camera; give a bundle that "
-            f"was trained with camera={config.camera.value}"
+            f"camera={config.camera.value}, but the bundle looks through a {trained.placement} camera; "
+            f"give a bundle that was trained with camera={config.camera.value}"
         )
-    return CameraSetup(trained.placement, CameraModel(width, height, *focal, (k1, k2, p1, p2, k3)), trained.rgb, trained.depth)
+    return CameraSetup(
+        trained.placement, CameraModel(width, height, *focal, (k1, k2, p1, p2, k3)), trained.rgb, trained.depth
+    )
 
 
 def evaluate(config: EvaluateConfig) -> None:
