@@ -39,7 +39,7 @@ def ramp(values: Field, colours: NDArray[np.uint8]) -> Image:
     stops = np.linspace(0.0, 255.0, len(colours))
     table = np.stack([np.interp(np.arange(256), stops, colours[:, i]) for i in range(3)], axis=1)
     levels = np.clip(values * np.float32(255.0), 0.0, 255.0).astype(np.uint8)
-    return np.round(table).astype(np.uint8)[levels]
+    return np.asarray(np.round(table).astype(np.uint8)[levels], dtype=np.uint8)
 
 
 def fractal(rng: np.random.Generator, num_cells: int, num_octaves: int) -> Field:
@@ -50,13 +50,13 @@ def fractal(rng: np.random.Generator, num_cells: int, num_octaves: int) -> Field
         total += np.float32(weight) * _value_noise(rng, min(num_cells, SIZE_PX))
         num_cells, weight = num_cells * 2, weight * 0.55
     low, high = float(total.min()), float(total.max())
-    return (total - np.float32(low)) / np.float32(max(high - low, 1e-6))
+    return np.asarray((total - np.float32(low)) / np.float32(max(high - low, 1e-6)), dtype=np.float32)
 
 
 def _value_noise(rng: np.random.Generator, num_cells: int) -> Field:
     grid = rng.random((num_cells, num_cells), dtype=np.float32)
     weights = _enlargement(num_cells)
-    return weights @ grid @ weights.T
+    return np.asarray(weights @ grid @ weights.T, dtype=np.float32)
 
 
 @lru_cache(maxsize=16)
@@ -110,7 +110,7 @@ def stripes(rng: np.random.Generator) -> Image:
     phase, _ = _waves(rng, 7)
     if rng.random() < 0.4:
         phase = phase + np.float32(4.0 * rng.random()) * fractal(rng, 4, 1)
-    wave = 0.5 + 0.5 * np.sin(phase)
+    wave = np.asarray(0.5 + 0.5 * np.sin(phase), dtype=np.float32)
     colours = palette(rng, int(rng.integers(2, 6)))
     if rng.random() < 0.6:
         return colours[np.minimum((wave * len(colours)).astype(np.int32), len(colours) - 1)]
