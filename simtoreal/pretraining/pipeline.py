@@ -16,6 +16,7 @@ from simtoreal.config import ControlConfig, Device, PretrainConfig, QuickstartCo
 from simtoreal.envs.assets import default_cache_dir
 from simtoreal.envs.gym_envs import EnvConfig
 from simtoreal.envs.randomization import Randomization, load_randomization
+from simtoreal.envs.reward import RewardConfig
 from simtoreal.envs.robot import load_robot
 from simtoreal.envs.simulated_camera import CameraSetup
 from simtoreal.evaluation.arena import ArenaSpec
@@ -174,7 +175,13 @@ def _control(job: _Job, bundle: Bundle) -> Bundle:
     plan = config.plan.control
     tracker = make_tracker(config.logger.value, config.out / "logs")
     weights = train_head(
-        EnvConfig(config.objects, config.randomization, config.robot, perception_error=bundle.error),
+        EnvConfig(
+            config.objects,
+            config.randomization,
+            config.robot,
+            perception_error=bundle.error,
+            reward=RewardConfig(gamma=plan.gamma),  # shaping leaves the optimum alone only with the learner's discount
+        ),
         _control_plan(config, plan),
         ControlRun(config.out / "checkpoints", config.resume, tracker, job.progress),
     )
