@@ -196,15 +196,19 @@ class BulletWorld:
         axes, points, lower, upper = [], [], [], []
         for joint in self._arm:
             info = client.getJointInfo(body, joint)
-            T = self._link_frame(joint)
+            T = self._frame(joint)
             axes.append(T[:3, :3] @ np.asarray(info[13]))
             points.append(T[:3, 3])
             lower.append(info[8])
             upper.append(info[9])
-        T_zero = self._link_frame(self._tool) @ self.robot.T_link_tcp
+        T_zero = self._frame(self._tool) @ self.robot.T_link_tcp
         return SerialChain(np.array(axes), np.array(points), T_zero, np.array(lower), np.array(upper))
 
-    def _link_frame(self, link: int) -> FloatArray:
+    def link_frame(self, name: str) -> FloatArray:
+        """Frame (4, 4) of a robot link, as its URDF defines it."""
+        return self._frame(self._link[name])
+
+    def _frame(self, link: int) -> FloatArray:
         state = self._client.getLinkState(self.body, link, computeForwardKinematics=True)
         return frames.from_quat(state[4], state[5])
 

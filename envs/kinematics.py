@@ -33,7 +33,8 @@ class SerialChain:
     ) -> FloatArray:
         """Joint angles (J,) near `q_start_rad` whose tool pose is closest to the one asked for, inside the limits.
 
-        Damped least squares (Nakamura and Hanafusa 1986); the redundant joint drifts toward `q_rest_rad`.
+        Levenberg-Marquardt, damped by the error that is left, which does not shake where a pose is out of reach
+        (Sugihara 2011). The redundant joint drifts toward `q_rest_rad` by a tenth per iteration.
         """
         return _inverse(
             (self.axes, self.points_m, self.T_base_tcp_zero, self.lower_rad, self.upper_rad),
@@ -168,13 +169,17 @@ def _inverse(
         _multiply(_forward(axes, points, q, axes_now, points_now), T_zero, T)
         size = _pose_error(T, T_goal, error)
         _jacobian(T, axes_now, points_now, J)
+        damping = 1e-5
+        for r in range(6):
+            damping += 0.5 * error[r] * error[r]
         # The pull toward rest, less what of it would move the tool.
+        pull = 0.1 * 1e-3 / (1e-3 + damping)
         for r in range(6):
             for i in range(num):
-                error[r] -= J[r, i] * 0.1 * (q_rest[i] - q[i])
-        _solve(_factorize(J, 1e-5), error)
+                error[r] -= J[r, i] * pull * (q_rest[i] - q[i])
+        _solve(_factorize(J, damping), error)
         for i in range(num):
-            step = 0.1 * (q_rest[i] - q[i])
+            step = pull * (q_rest[i] - q[i])
             for r in range(6):
                 step += J[r, i] * error[r]
             q[i] = min(max(q[i] + step, lower[i]), upper[i])

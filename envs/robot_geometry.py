@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 import trimesh
@@ -23,14 +24,14 @@ def link_mesh(shapes: Sequence[ShapeData]) -> tuple[NDArray[np.float64], NDArray
     parts = [mesh for shape in shapes if (mesh := _shape_mesh(shape)) is not None]
     if not parts:
         return None
-    whole = trimesh.util.concatenate(parts)
+    whole = cast(trimesh.Trimesh, trimesh.util.concatenate(parts))
     return np.asarray(whole.vertices, dtype=np.float64), np.asarray(whole.faces, dtype=np.int32)
 
 
 def _shape_mesh(shape: ShapeData) -> trimesh.Trimesh | None:
     kind, dimensions, filename, position_m, quat_xyzw = shape
     if kind == _BOX:
-        mesh = trimesh.creation.box(dimensions)
+        mesh: trimesh.Trimesh = trimesh.creation.box(dimensions)
     elif kind in (_CYLINDER, _CAPSULE):
         mesh = trimesh.creation.cylinder(dimensions[1], dimensions[0], sections=12)
     elif kind == _SPHERE:
@@ -46,7 +47,7 @@ def _shape_mesh(shape: ShapeData) -> trimesh.Trimesh | None:
 
 @lru_cache(maxsize=64)
 def _hull(filename: str) -> trimesh.Trimesh:
-    hull = trimesh.load(filename, force="mesh").convex_hull
+    hull: trimesh.Trimesh = cast(trimesh.Trimesh, trimesh.load(filename, force="mesh")).convex_hull
     if len(hull.faces) > _MAX_HULL_FACES:
         hull = hull.simplify_quadric_decimation(face_count=_MAX_HULL_FACES)
     return hull
