@@ -306,7 +306,10 @@ def test_ctrl_c_is_answered_with_the_conventional_status(tmp_path: Path) -> None
         "cli.VERBS['inspect'] = cli.VERBS['inspect']._replace(target='slow:wait')\n"
         f"sys.exit(cli.main(['inspect', 'bundle={tmp_path}', 'out={tmp_path}']))"
     )
+    # A shell that runs the tests in the background has them ignore SIGINT, and a child would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
