@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from simtoreal import frames
 from simtoreal.contracts import Action, Observation
-from simtoreal.envs.arm_motion import ArmMotion, limited
+from simtoreal.envs.arm_motion import ArmMotion, JawMotion, limited
 from simtoreal.envs.bullet_world import FREE_ITERATIONS, PHYSICS_HZ, PRESSING_ITERATIONS, BulletWorld
 from simtoreal.envs.outcome import CLOSED_FRAC, Outcome, Reading
 from simtoreal.envs.robot import RobotSpec
@@ -30,7 +30,6 @@ _CELL_HALF_M = 0.45  # an object farther than this from the centre has left the 
 _MAX_SETTLE_MOTION_M = 0.03
 _SUNK_M = 0.02  # an object whose centre is this far below the table top went through it
 _REACH_M = 0.05  # a hand this far above everything touches nothing
-_PRESSING_M = 0.001  # jaws this much wider than commanded are closing, or pressing on something
 _NO_CAMERA_K, _NO_CAMERA_T = np.eye(3), np.eye(4)
 _NO_CAMERA_K.setflags(write=False)
 _NO_CAMERA_T.setflags(write=False)
@@ -61,9 +60,7 @@ class BulletCell:
         self._camera = SimulatedCamera(camera, robot, self._world.link_geometry()) if camera else None
         self._home = self._solve_home()
         self._motion = ArmMotion(self._world.chain, self._home)
-        opening = robot.gripper.opening
-        ends = np.subtract(opening.joint_positions[0], opening.joint_positions[-1])
-        self._finger_travel = np.abs(ends) / robot.gripper.max_opening_m  # joint motion per metre of opening
+        self._jaws = JawMotion(robot.gripper)
         self._scene: Scene | None = None
         self._bodies: list[int] = []
         self._setpoint = self._goal = self._world.chain.forward(self._home)
@@ -131,6 +128,7 @@ class BulletCell:
             T[:3, :3] = frames.rotation_from_vector(sent.delta_rotation_rad) @ T[:3, :3]
         T[:3, 3] += sent.delta_m
         self._setpoint = T
+        self._jaws.measure(self._world.read_fingers())
         due_tick = self._tick + round(scene.world.timing.action_latency_s / TICK_S)
         self._pending.append(_Setpoint(due_tick, T, sent.gripper_width_m))
         for _ in range(TICKS_PER_PERIOD):
@@ -187,16 +185,10 @@ class BulletCell:
         return q
 
     def _place_robot(self, scene: Scene) -> None:
-        dynamics, gripper = scene.world.dynamics, self.robot.gripper
-        self._width_m = gripper.max_opening_m
-        self._jaws_m = gripper.max_opening_m  # as measured, for the solver and for jaws whose tips move
-        self._finger_efforts = np.multiply(
-            gripper.effort_per_newton, min(dynamics.gripper_force_n, gripper.max_force_n)
-        )
-        speed_m_s = min(dynamics.gripper_speed_m_s, gripper.max_speed_m_s)
-        self._finger_speeds = np.maximum(self._finger_travel * speed_m_s, 0.01)
+        dynamics = scene.world.dynamics
+        self._jaws.begin(dynamics, 1.0 / CONTROL_HZ)
         self._arm_gain = self.robot.position_gain * dynamics.joint_gain_scale
-        self._world.place_robot(self._home, gripper.opening.joints_at(self._width_m))
+        self._world.place_robot(self._home, self.robot.gripper.opening.joints_at(self._jaws.width_m))
         # Motors keep their last target across a reset: command the home pose before settling.
         self._world.command_arm(self._home, self._arm_gain)
         self._command_jaws()
@@ -245,28 +237,24 @@ class BulletCell:
 
     def _advance_tick(self, scene: Scene) -> None:
         self._tick += 1
-        opening = self.robot.gripper.opening
-        width_m = self._width_m
+        width_m = self._jaws.width_m
         while self._pending and self._pending[0].due_tick < self._tick:
-            _, self._goal, self._width_m = self._pending.popleft()
-        if self._width_m != width_m:
+            _, self._goal, self._jaws.width_m = self._pending.popleft()
+        if self._jaws.width_m != width_m:
             self._command_jaws()
-        if opening.moves_tips or self._tick % TICKS_PER_PERIOD == 1:
-            self._jaws_m = opening.width_at(self._world.read_fingers())
-        q_rad = self._motion.advance(self._goal, opening.tip_offset_at(self._jaws_m) if opening.moves_tips else 0.0)
-        self._world.command_arm(q_rad, self._arm_gain)
-        self._world.set_iterations(PRESSING_ITERATIONS if self._is_pressing else FREE_ITERATIONS)
+        self._world.command_arm(self._motion.advance(self._goal, self._tip_offset_m()), self._arm_gain)
+        self._world.set_iterations(PRESSING_ITERATIONS if self._jaws.is_blocked else FREE_ITERATIONS)
         self._world.step(_STEPS_PER_TICK)
         if (self._tick + self._lag_ticks) % TICKS_PER_PERIOD == 0:
             self._schedule_observation(scene)
 
-    @property
-    def _is_pressing(self) -> bool:
-        return self._jaws_m > self._width_m + _PRESSING_M
+    def _tip_offset_m(self) -> float:
+        opening = self.robot.gripper.opening
+        return opening.tip_offset_at(opening.width_at(self._world.read_fingers())) if opening.moves_tips else 0.0
 
     def _command_jaws(self) -> None:
-        joints = self.robot.gripper.opening.joints_at(self._width_m)
-        self._world.command_fingers(joints, self._finger_efforts, self._finger_speeds)
+        joints = self.robot.gripper.opening.joints_at(self._jaws.width_m)
+        self._world.command_fingers(joints, self._jaws.efforts, self._jaws.speeds)
 
     def _schedule_observation(self, scene: Scene) -> None:
         timing = scene.world.timing
@@ -280,7 +268,7 @@ class BulletCell:
 
     # --- readings
 
-    def _measured_tool(self, q: FloatArray, finger_joints: FloatArray) -> tuple[FloatArray, float]:
+    def _measured_tool(self, q: FloatArray, finger_joints: list[float]) -> tuple[FloatArray, float]:
         opening = self.robot.gripper.opening
         width_m = opening.width_at(finger_joints)
         T = self._world.chain.forward(q)
@@ -290,7 +278,7 @@ class BulletCell:
 
     def _capture(self) -> Observation:
         q, finger_joints = self._world.read_joints()
-        if not (np.isfinite(q).all() and np.isfinite(finger_joints).all()):
+        if not math.isfinite(q.sum() + sum(finger_joints)):
             raise self._lost("the physics returned joint positions that are not finite")
         T_base_tcp, width_m = self._measured_tool(q, finger_joints)
         if self._camera is None:
@@ -312,14 +300,14 @@ class BulletCell:
         positions = [self._world.position(body) for body in self._bodies]
         for position in positions:
             self._check_object(position, scene.world.dynamics.table_height_m)
-        width_frac = self._width_m / self.robot.gripper.max_opening_m
-        gripping = width_frac < CLOSED_FRAC and self._is_pressing
+        width_frac = self._jaws.width_m / self.robot.gripper.max_opening_m
+        gripping = width_frac < CLOSED_FRAC and self._jaws.is_closing
         self.outcome.update(
             Reading(
                 t_s=self.time_s,
                 rises_m=tuple(p[2] - z for p, z in zip(positions, self._rest_z, strict=True)),
                 commanded_width_frac=width_frac,
-                gripper_width_m=self._jaws_m,
+                gripper_width_m=self._jaws.measured_m,
                 finger_contacts=self._finger_contacts() if gripping else (False,) * len(self._bodies),
                 hard_contact_n=self._hard_contact() if low else 0.0,
             )

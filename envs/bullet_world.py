@@ -3,11 +3,8 @@
 Bodies are placed and read by the frame that PyBullet reports, the inertial one, which is the `obj` frame of an asset.
 """
 
-import contextlib
-import ctypes
-import os
-import sys
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,36 +15,16 @@ from simtoreal.envs.assets import ObjectAsset
 from simtoreal.envs.kinematics import SerialChain
 from simtoreal.envs.robot import RobotSpec
 from simtoreal.envs.robot_geometry import link_mesh
+from simtoreal.envs.silence import silenced
 
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """PyBullet prints from C on import and on connect; a tool whose output people pipe must not."""
-    libc = ctypes.CDLL(None)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    libc.fflush(None)
-    saved = {number: os.dup(number) for number in (1, 2)}
-    with open(os.devnull, "w") as sink:
-        for number in saved:
-            os.dup2(sink.fileno(), number)
-        try:
-            yield
-        finally:
-            libc.fflush(None)  # what C still holds in its buffer would otherwise come out at exit
-            for number, copy in saved.items():
-                os.dup2(copy, number)
-                os.close(copy)
-
-
-with _quiet():
+with silenced():
     import pybullet as pb
     from pybullet_utils.bullet_client import BulletClient
 
 FloatArray = NDArray[np.float64]
 PHYSICS_HZ = 240
 TABLE_CENTRE_M = (0.5, 0.0)
-FREE_ITERATIONS, PRESSING_ITERATIONS = 25, 100  # of the solver: a linkage that presses on something light needs more
+FREE_ITERATIONS, PRESSING_ITERATIONS = 15, 100  # of the solver: a linkage that presses on something light needs more
 _TABLE_HALF_M = (0.6, 0.6, 0.1)
 _ARM_EFFORT = 300.0
 _HOLDING_EFFORT = 1000.0  # of joints that nobody commands
@@ -88,7 +65,7 @@ class BulletWorld:
 
     def __init__(self, robot: RobotSpec) -> None:
         self.robot = robot
-        with _quiet():
+        with silenced():
             self._client = _Client(pb.DIRECT)
         self._joint: dict[str, int] = {}
         self._link: dict[str, int] = {}
@@ -210,7 +187,7 @@ class BulletWorld:
 
     def _frame(self, link: int) -> FloatArray:
         state = self._client.getLinkState(self.body, link, computeForwardKinematics=True)
-        return frames.from_quat(state[4], state[5])
+        return _matrix(state[4], state[5])
 
     # --- the robot
 
@@ -235,21 +212,20 @@ class BulletWorld:
                 self.body, joint, pb.POSITION_CONTROL, targetPosition=target, force=effort, maxVelocity=speed
             )
 
-    def read_joints(self) -> tuple[FloatArray, FloatArray]:
-        """Measured arm joints (J,) and finger joints (G,)."""
-        states = self._client.getJointStates(self.body, self._arm + self._fingers)
-        values = np.array([state[0] for state in states])
-        return values[: len(self._arm)], values[len(self._arm) :]
+    def read_joints(self) -> tuple[FloatArray, list[float]]:
+        """Measured arm joints (J,) and finger joints (G)."""
+        values = [state[0] for state in self._client.getJointStates(self.body, self._arm + self._fingers)]
+        return np.array(values[: len(self._arm)]), values[len(self._arm) :]
 
     def read_fingers(self) -> list[float]:
-        """Measured finger joints (G,)."""
+        """Measured finger joints (G)."""
         return [state[0] for state in self._client.getJointStates(self.body, self._fingers)]
 
     def link_poses(self, links: Sequence[int]) -> list[FloatArray]:
         """Inertial frames (4, 4) of robot links; -1 is the base."""
         inner = [link for link in links if link >= 0]
         states = self._client.getLinkStates(self.body, inner, computeForwardKinematics=True) if inner else []
-        poses = {link: frames.from_quat(state[0], state[1]) for link, state in zip(inner, states, strict=True)}
+        poses = {link: _matrix(state[0], state[1]) for link, state in zip(inner, states, strict=True)}
         if -1 in links:
             poses[-1] = self.pose(self.body)
         return [poses[link] for link in links]
@@ -320,9 +296,9 @@ class BulletWorld:
     def pose(self, body: int) -> FloatArray:
         """Inertial frame (4, 4) of a body; all nan where the simulation has lost it."""
         position, quat = self._client.getBasePositionAndOrientation(body)
-        if not np.isfinite([*position, *quat]).all():
+        if not math.isfinite(sum(position) + sum(quat)):
             return np.full((4, 4), np.nan)
-        return frames.from_quat(position, quat)
+        return _matrix(position, quat)
 
     def position(self, body: int) -> tuple[float, float, float]:
         """Position (3,) only: the cheap reading for success checks."""
@@ -352,3 +328,17 @@ class BulletWorld:
             Contact(int(c[1]), int(c[2]), int(c[3]), float(c[9]))
             for c in self._client.getContactPoints(bodyA=self.body, bodyB=other)
         ]
+
+
+def _matrix(position_m: Sequence[float], quat_xyzw: Sequence[float]) -> FloatArray:
+    """`frames.from_quat` for the unit quaternions of PyBullet, several times per control period."""
+    px, py, pz = position_m
+    x, y, z, w = quat_xyzw
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w), px],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w), py],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y), pz],
+            [0.0, 0.0, 0.0, 1.0],
+        ]
+    )
