@@ -34,7 +34,8 @@ from simtoreal.envs.assets import default_cache_dir  # noqa: E402
 from simtoreal.envs.randomization import Randomization, compose, load_randomization  # noqa: E402
 from simtoreal.evaluation import statistics  # noqa: E402
 from simtoreal.evaluation.arena import Arena, ArenaSpec, Job  # noqa: E402
-from simtoreal.evaluation.results import EpisodeRecord, EvaluationResult, pair_records  # noqa: E402
+from simtoreal.evaluation.records import EpisodeRecord  # noqa: E402
+from simtoreal.evaluation.results import EvaluationResult, pair_records  # noqa: E402
 from simtoreal.evaluation.runner import EvaluationPlan, run_evaluation  # noqa: E402
 from simtoreal.preflight import find_bundle  # noqa: E402
 from simtoreal.progress import Progress  # noqa: E402

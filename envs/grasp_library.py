@@ -15,7 +15,7 @@ from simtoreal.envs.storage import load_arrays, save_arrays
 
 FloatArray = NDArray[np.float64]
 _VERSION = 2  # of the planner, whose grasps these are
-_MAX_IN_MEMORY = 4096
+_MAX_IN_MEMORY = 512  # 10 MB
 _OBSTACLE_POINTS = 600
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from simtoreal.envs.compiled import compiled
 
@@ -173,12 +171,33 @@ def _is_closed(faces: Indices, num_vertices: int) -> bool:
 def _inside_out(vertices: Floats, faces: Indices, welded: Indices) -> NDArray[np.bool_]:
     """Faces (F,) of connected parts whose signed volume is negative."""
     places = welded[faces]
-    tail, head = places.ravel(), np.roll(places, -1, axis=1).ravel()
-    graph = coo_matrix((np.ones(len(tail)), (tail, head)), shape=(len(vertices), len(vertices)))
-    part = connected_components(graph, directed=False)[1][places[:, 0]]
+    part = _parts(places, len(vertices))
     a, b, c = (vertices[faces[:, k]] - vertices.mean(axis=0) for k in range(3))
     volumes = np.bincount(part, weights=np.einsum("ij,ij->i", a, np.cross(b, c)))
     return np.asarray(volumes[part] < 0.0)
+
+
+@compiled
+def _parts(places: Indices, num_places: int) -> Indices:
+    """The connected part (F,) that every face belongs to; scipy has this too, for 20 MB in every simulator worker."""
+    root = np.arange(num_places)
+    for face in range(len(places)):
+        for corner in range(1, 3):
+            a, b = places[face, 0], places[face, corner]
+            while root[a] != a:
+                root[a] = root[root[a]]
+                a = root[a]
+            while root[b] != b:
+                root[b] = root[root[b]]
+                b = root[b]
+            root[max(a, b)] = min(a, b)
+    part = np.empty(len(places), dtype=np.int64)
+    for face in range(len(places)):
+        a = places[face, 0]
+        while root[a] != a:
+            a = root[a]
+        part[face] = a
+    return part
 
 
 def _corner_normals(places: Indices, weighted: Floats, num_places: int) -> Floats:

@@ -22,7 +22,7 @@ from simtoreal.envs.resting import RestingPoses
 from simtoreal.envs.robot import load_robot
 from simtoreal.envs.scene import Scene, SceneSampler
 from simtoreal.envs.simulated_camera import CameraSetup
-from simtoreal.evaluation.results import EpisodeRecord, size_class
+from simtoreal.evaluation.records import EpisodeRecord, size_class
 from simtoreal.head_interface import HeadScale
 from simtoreal.policies.grasp_policy import GraspPolicy, RandomPolicy
 from simtoreal.policies.load import HeadChoice, make_policy

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from simtoreal.evaluation.output_files import RunFolderError, explain_write_errors, make_folder
-from simtoreal.evaluation.results import EpisodeRecord, to_plain
+from simtoreal.evaluation.records import EpisodeRecord, to_plain
 
 JOURNAL_NAME = "episodes.jsonl"
 

@@ -12,8 +12,9 @@ from simtoreal.envs.bullet_cell import CONTROL_HZ, InvalidScene
 from simtoreal.evaluation.arena import Arena, ArenaSpec, Job
 from simtoreal.evaluation.charts import Curve, CurvePlot
 from simtoreal.evaluation.pictures import Image, draw_estimate
+from simtoreal.evaluation.records import EpisodeRecord
 from simtoreal.evaluation.report import FailureStrip, Picture, ReportContent, Video, render_terminal, write_report
-from simtoreal.evaluation.results import EpisodeRecord, EvaluationResult
+from simtoreal.evaluation.results import EvaluationResult
 from simtoreal.evaluation.runner import EvaluationPlan
 from simtoreal.evaluation.video import VideoWriter
 from simtoreal.perception_error import PerceptionError

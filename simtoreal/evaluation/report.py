@@ -20,7 +20,8 @@ from simtoreal.evaluation import findings, pictures
 from simtoreal.evaluation.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, CurvePlot, LineChart, line_chart
 from simtoreal.evaluation.output_files import make_folder, write_text_atomic
 from simtoreal.evaluation.pictures import Image
-from simtoreal.evaluation.results import MEDIUM_M, SMALL_M, THIN_M, EvaluationResult, Summary, to_plain
+from simtoreal.evaluation.records import MEDIUM_M, SMALL_M, THIN_M, to_plain
+from simtoreal.evaluation.results import EvaluationResult, Summary
 
 REPORT_NAME = "report.html"
 MAX_SIDE_PX = 480  # larger pictures are shrunk, so that the page stays light enough to mail

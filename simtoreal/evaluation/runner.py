@@ -1,12 +1,10 @@
 """Evaluation: every arm meets the same scenes, in parallel, with the same result for any number of workers."""
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -14,15 +12,17 @@ from rich.console import Console
 from simtoreal.bundle import load_bundle
 from simtoreal.camera import CameraModel
 from simtoreal.config import EvaluateConfig, Head
-from simtoreal.envs.assets import AssetError, default_cache_dir
-from simtoreal.envs.bullet_cell import InvalidScene
+from simtoreal.envs.assets import default_cache_dir
 from simtoreal.envs.object_sets import load_object_set
 from simtoreal.envs.randomization import load_randomization
-from simtoreal.envs.resting import RestingPoses
 from simtoreal.envs.simulated_camera import CameraSetup
-from simtoreal.evaluation.arena import Arena, ArenaSpec, EpisodeRun, Job, camera_of
+from simtoreal.evaluation.arena import ArenaSpec, EpisodeRun, Job, camera_of
+from simtoreal.evaluation.jobs import Lost, run_jobs
 from simtoreal.evaluation.journal import EpisodeJournal
-from simtoreal.evaluation.results import EpisodeRecord, EvaluationResult
+from simtoreal.evaluation.preparation import ObjectSource, prepare
+from simtoreal.evaluation.records import EpisodeRecord
+from simtoreal.evaluation.results import EvaluationResult
+from simtoreal.evaluation.workers import worker_pool
 from simtoreal.preflight import find_bundle
 from simtoreal.progress import Progress
 from simtoreal.provenance import git_revision
@@ -58,8 +58,8 @@ def run_evaluation(spec: ArenaSpec, plan: EvaluationPlan, progress: Progress) ->
         missing = [job for job in jobs if (job.arm, job.episode) not in finished]
         with progress.task(plan.label, len(missing)) as bar:
             succeeded = 0
-            for run in _run_jobs(spec, missing, plan.workers):
-                if isinstance(run, _Lost):
+            for run in run_jobs(spec, missing, plan.workers):
+                if isinstance(run, Lost):
                     problems.append({"path": run.job.object_name, "reason": f"arm {run.job.arm}: {run.reason}"})
                 else:
                     journal.append(run.record)
@@ -87,8 +87,9 @@ def usable_objects(
     problems = [{"path": str(problem.path), "reason": problem.reason} for problem in objects.problems]
     names = _ordered(objects.names, spec.seed)[: plan.episodes]
     broken: dict[str, str] = {}
-    with progress.task("objects", len(names)) as bar, _pool(plan.workers, len(names)) as pool:
-        for name, reason in pool.map(_prepare, [spec] * len(names), names, chunksize=max(1, len(names) // 40)):
+    source = ObjectSource(spec.objects, spec.cache_dir, spec.objects_scale)
+    with progress.task("objects", len(names)) as bar, worker_pool(min(plan.workers, len(names))) as pool:
+        for name, reason in pool.map(prepare, [source] * len(names), names, chunksize=max(1, len(names) // 40)):
             if reason:
                 broken[name] = reason
             bar.advance()
@@ -112,68 +113,6 @@ def plan_jobs(names: Sequence[str], seed: int, plan: EvaluationPlan) -> Iterator
 def _ordered(names: Sequence[str], seed: int) -> list[str]:
     order = np.random.default_rng((seed, _ORDER_STREAM)).permutation(len(names))
     return [names[i] for i in order]
-
-
-def _prepare(spec: ArenaSpec, name: str) -> tuple[str, str]:
-    """Builds one object and its resting poses in the cache; the reason if that cannot be done."""
-    try:
-        asset = load_object_set(spec.objects, spec.cache_dir, scale=spec.objects_scale).asset(name)
-        _resting(spec.cache_dir).poses(asset)
-    except (AssetError, ValueError) as error:
-        return name, str(error)
-    return name, ""
-
-
-_shared: dict[str, Any] = {}  # of one worker process: what its jobs reuse
-
-
-def _resting(cache_dir: Path) -> RestingPoses:
-    if "resting" not in _shared:
-        _shared["resting"] = RestingPoses(cache_dir)
-    resting: RestingPoses = _shared["resting"]
-    return resting
-
-
-def _open_arena(spec: ArenaSpec) -> None:
-    _shared["arena"] = Arena(spec)
-
-
-class _Lost(NamedTuple):
-    """An episode whose scene the physics lost however often it was drawn: reported, and no reason to stop the rest."""
-
-    job: Job
-    reason: str
-
-
-def _run_job(job: Job) -> EpisodeRun | _Lost:
-    arena: Arena = _shared["arena"]
-    try:
-        return arena.run(job)
-    except InvalidScene as error:
-        return _Lost(job, str(error))
-
-
-def _pool(workers: int, num_tasks: int, spec: ArenaSpec | None = None) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")  # a forked simulator or torch is undefined
-    workers = max(1, min(workers, num_tasks))
-    if spec is None:
-        return ProcessPoolExecutor(workers, mp_context=context)
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_open_arena, initargs=(spec,))
-
-
-def _run_jobs(spec: ArenaSpec, jobs: Sequence[Job], workers: int) -> Iterator[EpisodeRun | _Lost]:
-    if not jobs:
-        return
-    with _pool(workers, len(jobs), spec) as pool:
-        pending: set[Future[EpisodeRun | _Lost]] = {pool.submit(_run_job, job) for job in jobs}
-        try:
-            while pending:
-                done, pending = wait(pending, return_when="FIRST_COMPLETED")
-                for future in done:
-                    yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 class _Timing:

@@ -6,12 +6,11 @@ killed run loses at most the shards in the making), and the sampled world of eve
 
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,13 +28,14 @@ from simtoreal.envs.robot import load_robot
 from simtoreal.envs.scene import Scene, SceneSampler
 from simtoreal.envs.simulated_camera import CameraSetup, draw_variant
 from simtoreal.envs.still_cell import StillCell, draw_tool_pose
+from simtoreal.evaluation.workers import worker_pool
 from simtoreal.policies.grasp_map import Viewpoint, in_view
 from simtoreal.policies.view import View, ViewSpec, make_view
 from simtoreal.progress import Progress
 
 MAX_GRASPS = 160  # kept per frame, best first
 SCENES_PER_SHARD = 125
-_VERSION = 6
+_VERSION = 7
 _ABANDONED_S = 3600.0  # a shard takes a second to write: what is older was left by a run that was killed
 Arrays = dict[str, NDArray[Any]]
 
@@ -122,10 +122,9 @@ def _make(
     for partial in folder.glob("*.part"):
         if time.time() - partial.stat().st_mtime > _ABANDONED_S:
             shutil.rmtree(partial, ignore_errors=True)
-    context = multiprocessing.get_context("spawn")
     with (
         progress.task("frames", len(missing)) as bar,
-        ProcessPoolExecutor(min(workers, len(missing)), mp_context=context, initializer=_single_thread) as pool,
+        worker_pool(min(workers, len(missing)), _single_thread) as pool,
     ):
         pending: set[Future[int]] = {pool.submit(_make_shard, spec, folder, cache_dir, shard) for shard in missing}
         try:
@@ -181,6 +180,8 @@ class _FrameMaker:
         randomization = Randomization().updated(spec.randomization)
         # Neighbours come from the same share as the targets: what is held out is never seen in training at all.
         self._sets = [_kept(load_object_set(name, cache_dir), spec) for name in spec.objects]
+        # Every object is as likely as any other, whatever set it is of.
+        self._targets = [(which, name) for which, objects in enumerate(self._sets) for name in objects.names]
         self._samplers = [SceneSampler(objects, resting, randomization) for objects in self._sets]
         self._library = GraspLibrary(robot.gripper.geometry, resting, cache_dir)
         self._cell = StillCell(robot, spec.camera)
@@ -191,9 +192,7 @@ class _FrameMaker:
     def scene_frames(self, index: int) -> tuple[Scene, list[Arrays]]:
         for attempt in range(20):
             rng = np.random.default_rng((self.spec.seed, index, attempt))
-            which = int(rng.integers(len(self._sets)))
-            names = self._sets[which].names
-            name = names[int(rng.integers(len(names)))]
+            which, name = self._targets[int(rng.integers(len(self._targets)))]
             num_objects = int(rng.integers(1, self.spec.max_objects + 1))
             try:
                 scene = self._samplers[which].sample((self.spec.seed, index, attempt), name, num_objects)

@@ -30,7 +30,7 @@ def untrained(modality: str) -> Bundle:
 
     view = ViewSpec(modality=modality, pixels=32)
     torch.manual_seed(0)
-    spec = EncoderSpec(num_channels=view.num_channels, width=8)
+    spec = EncoderSpec(modality=view.modality, width=8)
     return Bundle(
         encoder=dataclasses.asdict(spec),
         view=view_record(view),

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from simtoreal.evaluation.findings import findings
-from simtoreal.evaluation.results import EpisodeRecord, EvaluationResult
+from simtoreal.evaluation.records import EpisodeRecord
+from simtoreal.evaluation.results import EvaluationResult
 
 
 def make_records(outcomes: list[bool], arm: str = "policy", group: str = "", **changes: Any) -> list[EpisodeRecord]:

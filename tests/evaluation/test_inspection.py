@@ -144,7 +144,7 @@ def test_broken_bundles_are_explained_before_anything_is_drawn(
     newer = tmp_path / "newer"
     save_bundle(make_bundle(), newer)
     description = (newer / "bundle.yaml").read_text()
-    (newer / "bundle.yaml").write_text(description.replace("format_version: 1", "format_version: 99"))
+    (newer / "bundle.yaml").write_text(description.replace("format_version: 2", "format_version: 99"))
     for folder, expected in ((tmp_path / "empty", "bundle.yaml"), (cut, "encoder.safetensors"), (newer, "99")):
         assert cli.main(["inspect", f"bundle={folder}", f"out={tmp_path / 'run'}"]) == 2
         assert expected in capsys.readouterr().err

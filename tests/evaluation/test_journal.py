@@ -11,7 +11,7 @@ import pytest
 
 from simtoreal.evaluation.journal import EpisodeJournal
 from simtoreal.evaluation.output_files import RunFolderError
-from simtoreal.evaluation.results import EpisodeRecord
+from simtoreal.evaluation.records import EpisodeRecord
 
 FINGERPRINT = {"seed": 0, "objects": "random_test"}
 
@@ -110,7 +110,7 @@ def test_kill_9_loses_nothing_that_was_appended(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path\n"
         "from simtoreal.evaluation.journal import EpisodeJournal\n"
-        "from simtoreal.evaluation.results import EpisodeRecord\n"
+        "from simtoreal.evaluation.records import EpisodeRecord\n"
         f"journal = EpisodeJournal(Path(sys.argv[1]), {FINGERPRINT!r}, resume=False)\n"
         "for i in range(5): journal.append(EpisodeRecord(i, 's', 'mug', 'mug', 'small', True, '', 1, 1.0))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

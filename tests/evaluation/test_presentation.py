@@ -12,7 +12,8 @@ from rich.console import Console
 from simtoreal.evaluation import arena as arena_module
 from simtoreal.evaluation.arena import Arena, ArenaSpec, Job
 from simtoreal.evaluation.presentation import Extras, curves_of_error, present
-from simtoreal.evaluation.results import EpisodeRecord, EvaluationResult
+from simtoreal.evaluation.records import EpisodeRecord
+from simtoreal.evaluation.results import EvaluationResult
 from simtoreal.evaluation.runner import EvaluationPlan
 from simtoreal.perception_error import PerceptionError
 from simtoreal.progress import Progress

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from simtoreal.evaluation import report as reports
 from simtoreal.evaluation.charts import Curve, CurvePlot
+from simtoreal.evaluation.records import EpisodeRecord
 from simtoreal.evaluation.report import FailureStrip, Picture, ReportContent, Table, Video, write_report
-from simtoreal.evaluation.results import EpisodeRecord, EvaluationResult, load_eval_info
+from simtoreal.evaluation.results import EvaluationResult, load_eval_info
 
 VOID = {"meta", "img", "input", "br", "link", "line", "circle", "polyline", "polygon"}
 NASTY = "<script>alert('x')</script> & \"Käse\""

@@ -12,17 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simtoreal.evaluation.output_files import RunFolderError, make_folder, write_text_atomic
-from simtoreal.evaluation.results import (
-    FAILURES,
-    EpisodeRecord,
-    EvaluationResult,
-    episodes_csv,
-    load_eval_info,
-    pair_records,
-    size_class,
-    summarise,
-    to_plain,
-)
+from simtoreal.evaluation.records import FAILURES, EpisodeRecord, size_class, to_plain
+from simtoreal.evaluation.results import EvaluationResult, episodes_csv, load_eval_info, pair_records, summarise
 
 
 def make_record(episode: int = 0, success: bool = True, **changes: Any) -> EpisodeRecord:

@@ -14,7 +14,7 @@ import pytest
 from simtoreal.bundle import Bundle, load_bundle, save_bundle
 from simtoreal.config import Arm, EvaluateConfig, Head
 from simtoreal.envs.bullet_cell import InvalidScene
-from simtoreal.evaluation import runner
+from simtoreal.evaluation import jobs, runner
 from simtoreal.evaluation.arena import Arena, ArenaSpec, Job
 from simtoreal.evaluation.journal import JOURNAL_NAME
 from simtoreal.evaluation.output_files import RunFolderError
@@ -77,7 +77,7 @@ def test_a_run_cut_off_in_the_middle_of_a_line_goes_on(
 def test_a_finished_run_is_only_read(
     spec: ArenaSpec, quiet: Progress, finished: tuple[Path, EvaluationResult], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(runner, "_open_arena", lambda _: pytest.fail("nothing is left to run"))
+    monkeypatch.setattr(jobs, "open_arena", lambda _: pytest.fail("nothing is left to run"))
     assert run_evaluation(spec, plan_in(finished[0], resume=True), quiet).records == finished[1].records
 
 
@@ -97,8 +97,8 @@ def test_the_order_of_objects_comes_from_the_seed():
 
 
 def test_jobs_are_every_arm_of_every_episode():
-    jobs = list(plan_jobs(("a", "b"), 0, plan_in(Path("x"), episodes=3)))
-    assert jobs == [Job(arm, i, name) for i, name in enumerate("aba") for arm in BOTH]
+    planned = list(plan_jobs(("a", "b"), 0, plan_in(Path("x"), episodes=3)))
+    assert planned == [Job(arm, i, name) for i, name in enumerate("aba") for arm in BOTH]
 
 
 def test_a_broken_object_is_reported_and_the_others_are_tried(
@@ -140,9 +140,9 @@ def test_a_scene_that_the_physics_always_loses_does_not_stop_the_evaluation(
         return run(job)
 
     monkeypatch.setattr(arena, "run", lose_one)
-    monkeypatch.setitem(runner._shared, "arena", arena)
+    monkeypatch.setitem(jobs._shared, "arena", arena)
     # In this process: a patch would not reach a worker.
-    monkeypatch.setattr(runner, "_run_jobs", lambda _, jobs, __: map(runner._run_job, jobs))
+    monkeypatch.setattr(runner, "run_jobs", lambda _, missing, __: map(jobs.run_job, missing))
     result = run_evaluation(spec, plan_in(tmp_path, episodes=3, arms=("oracle",)), quiet)
     arena.close()
     assert [record.episode for record in result.main] == [0, 2]
