@@ -1,7 +1,7 @@
 """The dense grasp map: for every cell of the view and every yaw bin, is there a grasp, and exactly where and how wide.
 
 A cell holds `NUM_YAWS` bins because a round object can be grasped from all sides alike: one angle per cell would have
-to be an arbitrary choice among equals, and such a label teaches noise. Numpy only: a robot's computer needs no torch.
+to be an arbitrary choice among equals, and such a label teaches noise. No torch here: a robot's computer needs none.
 
 A grasp is where its tool position (between the finger tips) appears in the view, plus its height; the ray through that
 pixel meets that height at one point.
@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cv2
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -132,11 +133,6 @@ def decode(grasp_map: NDArray[np.float32], viewpoint: Viewpoint, num: int) -> li
 
 def _neighbourhood_max(quality: NDArray[np.float32]) -> NDArray[np.float32]:
     """Largest value among the 3 x 3 x 3 neighbours; yaw wraps around, the borders of the view do not."""
-    padded = np.pad(quality, ((1, 1), (0, 0), (0, 0)), mode="wrap")
-    padded = np.pad(padded, ((0, 0), (1, 1), (1, 1)), constant_values=-1.0)
-    for axis in range(3):
-        first = np.take(padded, range(padded.shape[axis] - 2), axis=axis)
-        second = np.take(padded, range(1, padded.shape[axis] - 1), axis=axis)
-        third = np.take(padded, range(2, padded.shape[axis]), axis=axis)
-        padded = np.maximum(np.maximum(first, second), third)
-    return np.asarray(padded, dtype=np.float32)
+    around = cv2.dilate(np.ascontiguousarray(np.moveaxis(quality, 0, -1)), np.ones((3, 3), np.uint8))  # (h, w, Y)
+    around = np.maximum(around, np.maximum(np.roll(around, 1, axis=-1), np.roll(around, -1, axis=-1)))
+    return np.asarray(np.moveaxis(around, -1, 0), dtype=np.float32)

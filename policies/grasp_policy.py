@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 
 from simtoreal.contracts import Action, GraspEstimate, GraspSource, Observation
 from simtoreal.head_interface import ACTION_DIM, HeadInterface, HeadScale
+from simtoreal.policies.lookout import Lookout
 
 EMPTY_WIDTH_M = 0.0012  # jaws that measure less than this hold nothing
 _CLOSED_FOR_S = 0.6  # the jaws need this long to close before their width says anything
+_DOUBTFUL_QUALITY = 0.4  # a grasp that looks worse than this from close by deserves a second look at the whole scene
 
 
 class Head(Protocol):
@@ -23,31 +25,48 @@ class Head(Protocol):
 
 
 class GraspPolicy:
-    """Perception and head, closed loop; notices a miss and says so to both."""
+    """Perception and head, closed loop; notices a miss and says so to both.
 
-    def __init__(self, source: GraspSource, head: Head, scale: HeadScale) -> None:
+    Args:
+        source: says where to grasp.
+        head: goes there.
+        scale: units of an action.
+        looks_again: goes back to the first viewpoint after a miss, and once for a grasp that looks doubtful from close
+            by; for sources that only know what they see.
+    """
+
+    def __init__(self, source: GraspSource, head: Head, scale: HeadScale, looks_again: bool = False) -> None:
         self.source = source
         self.head = head
         self.interface = HeadInterface(scale)
         self.estimate: GraspEstimate | None = None  # the latest, for pictures
         self.num_misses = 0
+        self._looks_again = looks_again
+        self._lookout = Lookout()
 
     def reset(self) -> None:
         self.source.reset()
         self.head.reset()
         self.interface.reset()
+        self._lookout.reset()
         self.estimate = None
         self.num_misses = 0
         self._miss_reported = False
+        self._may_doubt = True
 
     def act(self, observation: Observation) -> Action:
         self.interface.begin(observation)
+        self._lookout.begin(observation)
         self._notice_miss(observation)
+        way_back = self._lookout.step(observation, self.interface)
+        if way_back is not None:
+            return self.interface.action(way_back, observation)
         self.estimate = self.source.estimate(observation)
         if self.estimate is None:  # nothing seen yet: stay and look, jaws open
             hold = np.zeros(ACTION_DIM)
             hold[4] = 1.0
             return self.interface.action(hold, observation)
+        self._notice_doubt(observation, self.estimate)
         return self.interface.action(self.head.act(observation, self.estimate, self.interface), observation)
 
     def sent(self, action: Action) -> None:
@@ -62,7 +81,19 @@ class GraspPolicy:
             self._miss_reported = True
             self.num_misses += 1
             self.source.missed(observation.T_base_tcp)
-            self.head.retry()
+            self._may_doubt = True
+            self._start_over(observation)
+
+    def _notice_doubt(self, observation: Observation, estimate: GraspEstimate) -> None:
+        doubtful = estimate.quality < _DOUBTFUL_QUALITY and not self.interface.is_closing
+        if self._looks_again and self._may_doubt and doubtful and self._lookout.is_above(observation):
+            self._may_doubt = False  # once: what still looks doubtful from there is the best there is
+            self._start_over(observation)
+
+    def _start_over(self, observation: Observation) -> None:
+        self.head.retry()
+        if self._looks_again:
+            self._lookout.go_back(observation)
 
 
 class RandomPolicy:

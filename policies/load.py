@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from simtoreal.bundle import Bundle, BundleError
 from simtoreal.contracts import GraspSource
-from simtoreal.policies.encoders import EncoderSpec, GraspNet, build_encoder
+from simtoreal.policies.encoders import EncoderSpec, GraspNet, build_encoder, for_inference
 from simtoreal.policies.grasp_policy import GraspPolicy, Head
 from simtoreal.policies.learned_grasps import GraspMap, LearnedGrasps
 from simtoreal.policies.learned_head import LearnedHead
@@ -57,6 +57,7 @@ def encoder_weights(net: GraspNet) -> dict[str, NDArray[Any]]:
 
 def as_grasp_map(net: GraspNet, device: str = "cpu") -> GraspMap:
     """An encoder as a plain function from one view (C, P, P) to its grasp map (Y, F, h, w)."""
+    net = for_inference(net)
 
     def grasp_map(view: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -88,6 +89,7 @@ def make_policy(
     bundle: Bundle, head: HeadChoice = "bundle", device: str = "cpu", source: GraspSource | None = None
 ) -> GraspPolicy:
     """A policy from a bundle; `source` replaces the learned grasps, to test the head alone."""
+    looks = source is None
     if source is None:
         source = LearnedGrasps(as_grasp_map(load_encoder(bundle, device), device), view_of(bundle))
-    return GraspPolicy(source, make_head(bundle, head), bundle.scale)
+    return GraspPolicy(source, make_head(bundle, head), bundle.scale, looks_again=looks)

@@ -23,6 +23,7 @@ _HEIGHT_SCALE_M = 0.1
 _HEIGHT_CLIP = (-1.0, 4.0)
 _SIZE_SCALE_M = 0.25
 CHANNELS = {"rgb": 5, "depth": 3, "rgbd": 6}
+HEIGHT_CHANNEL = {"rgb": None, "depth": 0, "rgbd": 3}  # see `channels`
 
 
 @dataclass(frozen=True)

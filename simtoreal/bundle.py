@@ -33,7 +33,7 @@ from simtoreal.camera import CameraModel
 from simtoreal.head_interface import HeadScale
 from simtoreal.perception_error import PerceptionError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 Arrays = dict[str, NDArray[Any]]
 Schema = TypeVar("Schema")
 

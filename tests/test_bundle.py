@@ -23,7 +23,7 @@ FILES = ("bundle.yaml", "camera.yaml", "encoder.safetensors", "figures.json", "p
 def make_bundle(seed: int = 0, **changes: Any) -> Bundle:
     rng = np.random.default_rng(seed)
     bundle = Bundle(
-        encoder={"name": "conv_small", "num_channels": 6, "width": 8},
+        encoder={"name": "conv_small", "modality": "rgbd", "width": 8},
         view={"placement": "wrist", "modality": "rgbd", "pixels": 64, "centre_m": [0.5, 0.0]},
         head="learned",
         scale=HeadScale(max_opening_m=0.07),
@@ -79,7 +79,7 @@ def test_a_bundle_with_the_servo_needs_no_head_weights(tmp_path: Path):
 
 def test_bundle_yaml_is_for_people_too(tmp_path: Path):
     text = (saved(tmp_path / "bundle") / "bundle.yaml").read_text()
-    assert text.startswith("format_version: 1")
+    assert text.startswith("format_version: 2")
     assert "!!" not in text, "no tags: any YAML reader reads it"
 
 
@@ -122,11 +122,11 @@ def test_a_training_that_diverged_is_not_written(tmp_path: Path):
     assert load_bundle(folder).card == make_bundle().card
 
 
-@pytest.mark.parametrize("version", [0, 2, None, "1"])
+@pytest.mark.parametrize("version", [0, 1, None, "2"])
 def test_another_format_version_says_what_to_do(tmp_path: Path, version: object):
     folder = saved(tmp_path / "bundle")
     edit_yaml(folder / "bundle.yaml", format_version=version)
-    with pytest.raises(BundleError, match=r"format_version .* this package reads 1; train it anew"):
+    with pytest.raises(BundleError, match=r"format_version .* this package reads 2; train it anew"):
         load_bundle(folder)
 
 

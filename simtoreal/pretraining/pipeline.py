@@ -121,7 +121,7 @@ def _perception(job: _Job) -> Bundle:
     plan = config.plan.perception
     train, held_out = _frame_specs(job, plan.num_scenes, plan.frames_per_scene)
     frames = load_frames(train, job.cache_dir, config.workers, job.progress)
-    spec = EncoderSpec(config.encoder.value, view.num_channels)
+    spec = EncoderSpec(config.encoder.value, view.modality)
     tracker = make_tracker(config.logger.value, config.out / "logs")
     net = train_encoder(
         spec,

@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from simtoreal.policies.encoders import EncoderSpec, build_encoder
-from simtoreal.policies.grasp_map import CELL_PX, NUM_FIELDS, NUM_YAWS
+from simtoreal.policies.encoders import EncoderSpec, build_encoder, for_inference
+from simtoreal.policies.grasp_map import CELL_PX, FIELDS, NUM_FIELDS, NUM_YAWS
+from simtoreal.policies.view import CHANNELS, HEIGHT_CHANNEL
 
 
-@pytest.mark.parametrize(("num_channels", "pixels"), [(6, 64), (5, 96), (3, 32)])
-def test_a_view_becomes_a_grasp_map_at_a_quarter_of_its_size(num_channels: int, pixels: int):
-    net = build_encoder(EncoderSpec("conv_small", num_channels, 8)).eval()
-    grasp_map = net(torch.randn(2, num_channels, pixels, pixels))
+@pytest.mark.parametrize(("modality", "pixels"), [("rgbd", 64), ("rgb", 96), ("depth", 32)])
+def test_a_view_becomes_a_grasp_map_at_a_quarter_of_its_size(modality: str, pixels: int):
+    net = build_encoder(EncoderSpec("conv_small", modality, 8)).eval()
+    grasp_map = net(torch.randn(2, CHANNELS[modality], pixels, pixels))
     assert grasp_map.shape == (2, NUM_YAWS, NUM_FIELDS, pixels // CELL_PX, pixels // CELL_PX)
 
 
@@ -24,10 +25,36 @@ def test_a_new_encoder_believes_in_few_grasps():
     assert 0.005 < float(quality.mean()) < 0.05
 
 
+@pytest.mark.parametrize("modality", sorted(CHANNELS))
+def test_the_fast_copy_computes_the_same(modality: str):
+    net = build_encoder(EncoderSpec(modality=modality, width=16))
+    for _ in range(5):  # statistics that are not those of a new net
+        net(torch.randn(8, CHANNELS[modality], 64, 64) + 1.0)
+    net.eval()
+    view = torch.randn(2, CHANNELS[modality], 64, 64)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with torch.inference_mode():
+        assert torch.allclose(for_inference(net)(view), net(view), atol=1e-4)
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
 def test_every_weight_gets_a_gradient():
     net = build_encoder(EncoderSpec(width=8))
     net(torch.randn(2, 6, 64, 64)).square().mean().backward()
     assert all(weight.grad is not None and torch.isfinite(weight.grad).all() for weight in net.parameters())
+
+
+@pytest.mark.parametrize("modality", ["rgbd", "depth"])
+def test_a_new_encoder_takes_the_height_of_a_grasp_from_what_it_sees(modality: str):
+    torch.manual_seed(0)
+    net = build_encoder(EncoderSpec(modality=modality, width=8)).eval()
+    view = 0.1 * torch.randn(1, CHANNELS[modality], 64, 64)
+    raised = view.clone()
+    raised[:, HEIGHT_CHANNEL[modality], 20:36, 20:36] += 1.5
+    with torch.inference_mode():
+        change = (net(raised) - net(view))[0, :, FIELDS.index("height")]  # (Y, h, w)
+    assert change[:, 6:8, 6:8] == pytest.approx(1.5, abs=0.4)
+    assert change[:, :3, :3].abs().max() < 0.4
 
 
 def test_what_lies_far_away_in_the_view_can_be_taken_into_account():
@@ -39,7 +66,9 @@ def test_what_lies_far_away_in_the_view_can_be_taken_into_account():
     assert seen.float().mean() > 0.9
 
 
-@pytest.mark.parametrize(("field", "value"), [("name", "alexnet"), ("width", 12), ("width", 0), ("width", 512)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("name", "alexnet"), ("modality", "lidar"), ("width", 12), ("width", 0), ("width", 512)]
+)
 def test_an_encoder_that_there_is_not_is_refused(field: str, value: object):
     with pytest.raises(ValueError, match="encoder"):
         EncoderSpec(**{field: value})

@@ -122,7 +122,7 @@ def test_a_learned_head_that_is_not_there_says_what_to_do():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"encoder": {"name": "conv_small", "num_channels": 6, "width": 16}}, "encoder.safetensors does not fit"),
+        ({"encoder": {"name": "conv_small", "modality": "rgbd", "width": 16}}, "encoder.safetensors does not fit"),
         ({"encoder": {"name": "vgg"}}, "'vgg'"),
         ({"encoder": {"depth": 3}}, "depth"),
         ({"encoder_weights": {}}, "encoder.safetensors does not fit"),

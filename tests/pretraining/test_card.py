@@ -16,7 +16,7 @@ from simtoreal.pretraining.card import write_card
 from simtoreal.pretraining.tracking import NoTracker, TensorBoardTracker, make_tracker
 
 BUNDLE = Bundle(
-    encoder={"name": "conv_small", "num_channels": 6, "width": 8},
+    encoder={"name": "conv_small", "modality": "rgbd", "width": 8},
     view={},
     head="servo",
     scale=HeadScale(),

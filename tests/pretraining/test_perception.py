@@ -110,7 +110,7 @@ def test_half_of_the_frames_are_mirrored_and_none_is_changed_in_the_store(frames
 def test_batches_have_the_shapes_of_the_encoder(frames: FrameSet, modality: str):
     view = ViewSpec(modality=modality)
     inputs, wanted = make_batch(frames, np.arange(3), view, np.random.default_rng(0))
-    net = build_encoder(EncoderSpec("conv_small", view.num_channels, 8))
+    net = build_encoder(EncoderSpec("conv_small", view.modality, 8))
     assert net(inputs).shape == wanted.shape
     assert torch.isfinite(inputs).all()
     assert torch.isfinite(grasp_loss(net(inputs), wanted))
