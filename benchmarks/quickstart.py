@@ -26,7 +26,7 @@ _SMALL = (
     "preset.perception.batch_size=16",
     "preset.perception.epochs=1",
     "preset.control.total_steps=400",
-    "preset.control.learning_starts=100",
+    "preset.control.cloning_steps=100",
     "preset.evaluation.episodes=4",
 )
 

@@ -98,6 +98,18 @@ class AdaptiveRandomization:
         """Mean progress of all ends: 0 is the nominal world, 1 the target."""
         return float(np.mean([end.progress for end in self._ends.values()])) if self._ends else 1.0
 
+    def set_progress(self, progress: float) -> None:
+        """Puts every end at the same share of its way.
+
+        Raises:
+            ValueError: it is not in [0, 1].
+        """
+        if not 0.0 <= progress <= 1.0:
+            raise ValueError(f"adaptive: progress must lie in [0, 1], got {progress}")
+        for end in self._ends.values():
+            end.progress = progress
+            end.outcomes.clear()
+
     def sample(self, rng: np.random.Generator) -> AdaptiveDraw:
         """Draws one episode; hand its `probe` and its success to `record`."""
         probe = self._choose_probe(rng) if self._ends and rng.random() < self.settings.probe_frac else None

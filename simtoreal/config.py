@@ -123,6 +123,9 @@ class ControlConfig:
     """How long and how the head is trained by reinforcement."""
 
     total_steps: int = required("control steps over all environments", minimum=1, maximum=1_000_000_000)
+    cloning_steps: int = required(
+        "steps on which the scripted servo is cloned first; 0 starts from nothing", minimum=0, maximum=100_000_000
+    )
     num_envs: int = required("simulators side by side", minimum=1, maximum=MAX_WORKERS)
     learning_starts: int = required("steps of random exploration before learning", minimum=0, maximum=1_000_000)
     batch_size: int = required("transitions per gradient step", minimum=1, maximum=65_536)

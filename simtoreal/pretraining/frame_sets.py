@@ -124,9 +124,9 @@ def _make(
             shutil.rmtree(partial, ignore_errors=True)
     with (
         progress.task("frames", len(missing)) as bar,
-        worker_pool(min(workers, len(missing)), _single_thread) as pool,
+        worker_pool(min(workers, len(missing)), _open_maker, spec, cache_dir) as pool,
     ):
-        pending: set[Future[int]] = {pool.submit(_make_shard, spec, folder, cache_dir, shard) for shard in missing}
+        pending: set[Future[int]] = {pool.submit(_make_shard, folder, shard) for shard in missing}
         try:
             while pending:
                 done, pending = wait(pending, return_when="FIRST_COMPLETED")
@@ -138,26 +138,27 @@ def _make(
             raise
 
 
-def _single_thread() -> None:
+_shared: dict[str, "_FrameMaker"] = {}  # of one worker process: a simulator for all of its shards
+
+
+def _open_maker(spec: FrameSetSpec, cache_dir: Path) -> None:
     import cv2
 
     cv2.setNumThreads(1)
+    _shared["maker"] = _FrameMaker(spec, cache_dir)
 
 
-def _make_shard(spec: FrameSetSpec, folder: Path, cache_dir: Path, shard: int) -> int:
+def _make_shard(folder: Path, shard: int) -> int:
     """Renders one shard; a scene whose object turns out broken is drawn again with another object."""
-    maker = _FrameMaker(spec, cache_dir)
+    maker = _shared["maker"]
     first = shard * SCENES_PER_SHARD
     rows: list[Arrays] = []
     worlds: list[str] = []
-    try:
-        for index in range(first, min(first + SCENES_PER_SHARD, spec.num_scenes)):
-            scene, frames = maker.scene_frames(index)
-            rows.extend(frames)
-            world = {"scene": index, "objects": [item.asset.name for item in scene.objects], **scene.world.to_dict()}
-            worlds.append(json.dumps(world))
-    finally:
-        maker.close()
+    for index in range(first, min(first + SCENES_PER_SHARD, maker.spec.num_scenes)):
+        scene, frames = maker.scene_frames(index)
+        rows.extend(frames)
+        world = {"scene": index, "objects": [item.asset.name for item in scene.objects], **scene.world.to_dict()}
+        worlds.append(json.dumps(world))
     partial = folder / f"{shard:05d}.{os.getpid()}.part"
     partial.mkdir(parents=True, exist_ok=True)
     for key in rows[0]:

@@ -1,7 +1,6 @@
 """The `pretrain` and `quickstart` commands: perception, then control, then a bundle measured before it ships."""
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +15,6 @@ from simtoreal.config import ControlConfig, Device, PretrainConfig, QuickstartCo
 from simtoreal.envs.assets import default_cache_dir
 from simtoreal.envs.gym_envs import EnvConfig
 from simtoreal.envs.randomization import Randomization, load_randomization
-from simtoreal.envs.reward import RewardConfig
 from simtoreal.envs.robot import load_robot
 from simtoreal.envs.simulated_camera import CameraSetup
 from simtoreal.evaluation.arena import ArenaSpec
@@ -39,12 +37,13 @@ from simtoreal.pretraining.perception import (
     train_encoder,
 )
 from simtoreal.pretraining.tracking import make_tracker
+from simtoreal.pretraining.wall_clock import WallClock
 from simtoreal.progress import Progress
 from simtoreal.provenance import provenance
 
 HOLDOUT_FRAC = 0.04  # of the training objects: never trained on, to choose the head and measure the error
 _HOLDOUT_SCENES, _HOLDOUT_FRAMES = 150, 8
-_HEAD_EPISODES = 120
+_HEAD_FRAC, _MAX_HEAD_EPISODES = 0.25, 120  # of the closing evaluation, to choose between the heads
 _EXTERNAL_IMAGE_PX, _EXTERNAL_VIEW_PX, _EXTERNAL_EDGE_M = 128, 80, 0.40
 
 
@@ -82,17 +81,27 @@ class _Job:
 
 def pretrain(config: PretrainConfig) -> None:
     """Trains what the configuration asks for, writes the bundle and its closing evaluation."""
-    started_s = time.monotonic()
+    clock = WallClock(config.out / "wall_time.json", config.resume)
     job = _Job(config, default_cache_dir(), Progress(), _device(config.device))
+    try:
+        bundle = _train(job, clock)
+        measured = _measure(job, "random_test", ("policy", "oracle", "random"))
+    finally:
+        clock.keep()
+    bundle = _with_figures(job, bundle, measured, clock.seconds)
+    _save(job, bundle)
+    _present(job, bundle, "random_test", measured)
+
+
+def _train(job: _Job, clock: WallClock) -> Bundle:
+    config = job.config
     bundle = _perception(job) if config.stage is not Stage.CONTROL else _given_bundle(config)
     _save(job, bundle)
+    clock.keep()
     if config.stage is not Stage.PERCEPTION:
         bundle = _control(job, bundle)
         _save(job, bundle)
-    measured = _measure(job, "random_test", ("policy", "oracle", "random"))
-    bundle = _with_figures(job, bundle, measured, time.monotonic() - started_s)
-    _save(job, bundle)
-    _present(job, bundle, "random_test", measured)
+    return bundle
 
 
 def quickstart(config: QuickstartConfig) -> None:
@@ -180,7 +189,6 @@ def _control(job: _Job, bundle: Bundle) -> Bundle:
             config.randomization,
             config.robot,
             perception_error=bundle.error,
-            reward=RewardConfig(gamma=plan.gamma),  # shaping leaves the optimum alone only with the learner's discount
         ),
         _control_plan(config, plan),
         ControlRun(config.out / "checkpoints", config.resume, tracker, job.progress),
@@ -199,24 +207,26 @@ def _control_plan(config: PretrainConfig, plan: ControlConfig) -> ControlPlan:
         gamma=plan.gamma,
         net_arch=plan.net_arch,
         seed=config.seed,
+        cloning_steps=plan.cloning_steps,
     )
 
 
 def _with_better_head(job: _Job, bundle: Bundle) -> Bundle:
     """Both heads on the same scenes of training objects; ties go to the scripted servo, which is simpler."""
     _save(job, bundle)
+    episodes = min(_MAX_HEAD_EPISODES, max(1, round(_HEAD_FRAC * job.config.plan.evaluation.episodes)))
     success: dict[str, list[bool]] = {}
     for head in ("servo", "learned"):
         spec = replace(_arena(job, job.config.objects[-1]), head=head)
-        plan = EvaluationPlan(_HEAD_EPISODES, ("policy",), job.config.workers, job.config.out / "heads" / head,
+        plan = EvaluationPlan(episodes, ("policy",), job.config.workers, job.config.out / "heads" / head,
                               job.config.resume, label=f"head {head}")  # fmt: skip
         result = run_evaluation(spec, plan, job.progress)
         success[head] = [record.success for record in result.main]
     rates = {head: float(np.mean(values)) for head, values in success.items()}
     winner = "learned" if rates["learned"] > rates["servo"] else "servo"
     text = ", ".join(f"{head} {100 * rate:.1f} %" for head, rate in rates.items())
-    job.progress.say(f"heads on {_HEAD_EPISODES} scenes of {job.config.objects[-1]}: {text}; the bundle ships {winner}")
-    comparison = {"episodes": _HEAD_EPISODES, "objects": job.config.objects[-1], "success": rates, "winner": winner}
+    job.progress.say(f"heads on {episodes} scenes of {job.config.objects[-1]}: {text}; the bundle ships {winner}")
+    comparison = {"episodes": episodes, "objects": job.config.objects[-1], "success": rates, "winner": winner}
     return replace(bundle, head=winner, figures={**bundle.figures, "heads": comparison})
 
 

@@ -60,6 +60,16 @@ def test_narrows_again_when_success_is_lost() -> None:
         assert subject.progress == pytest.approx(float(succeeds), abs=0.5)
 
 
+def test_all_ends_can_be_put_at_one_share_of_their_way() -> None:
+    subject = adaptive()
+    subject.record(subject.ends[0], True)
+    subject.set_progress(0.5)
+    assert subject.progress == 0.5
+    assert not any(entry["outcomes"] for entry in subject.state_dict().values())
+    with pytest.raises(ValueError, match=r"progress must lie in \[0, 1\], got 1.5"):
+        subject.set_progress(1.5)
+
+
 def test_samples_stay_within_the_present_ends() -> None:
     subject = adaptive()
     run(subject, 800)

@@ -14,9 +14,11 @@ from gymnasium import spaces
 from simtoreal.envs.gym_envs import EnvConfig
 from simtoreal.head_interface import ACTION_DIM, OBSERVATION_DIM
 from simtoreal.policies.learned_head import LearnedHead, Weights
-from simtoreal.policies.servo import ServoHead
+from simtoreal.pretraining import cloning, control
 from simtoreal.pretraining.checkpoints import load_checkpoint, save_checkpoint
-from simtoreal.pretraining.control import ALGORITHMS, ControlPlan, ControlRun, CurriculumEnv, export_actor, train_head
+from simtoreal.pretraining.control import ALGORITHMS, ControlPlan, ControlRun, train_head
+from simtoreal.pretraining.curriculum import CurriculumEnv
+from simtoreal.pretraining.head_export import export_actor, load_weights
 from simtoreal.progress import Progress
 
 PLAN = ControlPlan(
@@ -28,10 +30,17 @@ PLAN = ControlPlan(
     gamma=0.97,
     net_arch=(16, 16),
     seed=0,
+    cloning_steps=40,
     target="default",
     save_every_steps=100,
-    demonstration_steps=40,
+    comparison_episodes=1,
 )
+
+
+@pytest.fixture(autouse=True)
+def short_cloning(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_ROUND_STEPS", "_LAST_STEPS", "_CRITIC_STEPS"):
+        monkeypatch.setattr(cloning, name, 5)
 
 
 @pytest.fixture
@@ -116,8 +125,25 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(
     assert all(np.array_equal(again[name], weights[name]) for name in weights)
 
 
+@pytest.mark.parametrize(("clone", "trained"), [(0.9, 0.2), (0.5, 0.5), (0.1, 0.8)])
+def test_reinforcement_that_made_the_clone_worse_is_not_kept(
+    clone: float, trained: float, config: EnvConfig, curves: Any, quiet: Progress, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    rates = iter((clone, trained))
+    monkeypatch.setattr(control, "success_rate", lambda *_: next(rates))
+    plan = dataclasses.replace(PLAN, total_steps=60)
+    kept = train_head(config, plan, ControlRun(tmp_path, False, curves, quiet))
+    cloned = load_weights(tmp_path / "clone.safetensors")
+    assert cloned is not None
+    is_clone = all(np.array_equal(kept[name], cloned[name]) for name in kept)
+    assert is_clone == (clone > trained)
+    assert curves.values["control/clone"] == [clone]
+    assert curves.values["control/trained"] == [trained]
+
+
 def test_the_same_seed_trains_the_same_head(config: EnvConfig, curves: Any, quiet: Progress, tmp_path: Path):
-    plan = dataclasses.replace(PLAN, total_steps=80, demonstration_steps=20, learning_starts=10)
+    plan = dataclasses.replace(PLAN, total_steps=80, cloning_steps=20, learning_starts=10)
     a, b = (train_head(config, plan, ControlRun(tmp_path / name, False, curves, quiet)) for name in "ab")
     assert finite(a)
     assert all(np.array_equal(a[name], b[name]) for name in a)
@@ -162,7 +188,6 @@ def curriculum(config: EnvConfig) -> Any:
 def test_the_curriculum_widens_with_success_and_survives_a_restart(curriculum: CurriculumEnv, config: EnvConfig):
     start = curriculum.error_scale
     assert start < 1.0
-    assert curriculum.adaptive is not None
     for _ in range(3 * 40):
         curriculum._recent.append(True)
     curriculum.reset(seed=0)
@@ -171,24 +196,21 @@ def test_the_curriculum_widens_with_success_and_survives_a_restart(curriculum: C
         curriculum.step(hold)
     assert curriculum.error_scale > start
     for _ in range(6):
-        curriculum.adaptive.record(curriculum.adaptive.ends[0], True)
+        curriculum.ranges.record(curriculum.ranges.ends[0], True)
     other = CurriculumEnv(config, "harsh")
     other.load_curriculum(curriculum.curriculum_state())
     assert other.error_scale == curriculum.error_scale
-    assert other.adaptive is not None
-    assert other.adaptive.progress == curriculum.adaptive.progress > 0.0
+    assert other.ranges.progress == curriculum.ranges.progress > 0.0
     other.close()
 
 
 def test_demonstrations_succeed_more_often_than_not(curriculum: CurriculumEnv):
-    servo, successes = ServoHead(), []
+    successes = []
     for seed in range(5):
         curriculum.reset(seed=seed)
-        servo.reset()
         done = False
         while not done:
-            action = curriculum.demonstrate(servo).astype(np.float32)
-            _, _, terminated, truncated, _ = curriculum.step(action)
+            _, _, terminated, truncated, _ = curriculum.step(curriculum.demonstrate())
             done = terminated or truncated
         successes.append(terminated)
     assert sum(successes) >= 4

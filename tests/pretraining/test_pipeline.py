@@ -17,13 +17,15 @@ from simtoreal.config import (
     Stage,
 )
 from simtoreal.policies.load import make_policy
-from simtoreal.pretraining import control, pipeline
+from simtoreal.pretraining import cloning, pipeline
 from simtoreal.pretraining.pipeline import pretrain
 
 TINY = PresetConfig(
     name="tiny",
     perception=PerceptionConfig(num_scenes=20, frames_per_scene=4, epochs=3, batch_size=16, learning_rate=3e-3),
-    control=ControlConfig(total_steps=60, num_envs=1, learning_starts=10, batch_size=16, gamma=0.99, net_arch=(16, 16)),
+    control=ControlConfig(
+        total_steps=60, cloning_steps=20, num_envs=1, learning_starts=10, batch_size=16, gamma=0.99, net_arch=(16, 16)
+    ),
     evaluation=EvaluationConfig(episodes=2),
 )
 
@@ -32,13 +34,8 @@ TINY = PresetConfig(
 def config(objects_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PretrainConfig:
     monkeypatch.setattr(pipeline, "_HOLDOUT_SCENES", 20)
     monkeypatch.setattr(pipeline, "_HOLDOUT_FRAMES", 8)
-    monkeypatch.setattr(pipeline, "_HEAD_EPISODES", 2)
-    plan = pipeline._control_plan
-
-    def short(*arguments: object) -> control.ControlPlan:
-        return dataclasses.replace(plan(*arguments), demonstration_steps=20)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(pipeline, "_control_plan", short)
+    for name in ("_ROUND_STEPS", "_LAST_STEPS", "_CRITIC_STEPS"):
+        monkeypatch.setattr(cloning, name, 5)
     return PretrainConfig(
         preset=TINY, out=tmp_path / "run", workers=1, objects=(str(objects_dir),), randomization="mild",
         logger=RunLogger.TENSORBOARD,
@@ -53,7 +50,7 @@ def test_a_pretraining_ends_in_a_measured_bundle_and_is_not_done_twice(config: P
     bundle = load_bundle(out / "bundle")
     assert bundle.head in ("servo", "learned")
     assert bundle.head_weights
-    assert bundle.figures["heads"]["episodes"] == 2
+    assert bundle.figures["heads"]["episodes"] == 1
     assert bundle.figures["heads"]["winner"] == bundle.head
     assert bundle.figures["random_test"]["policy"]["n_episodes"] == 2
     assert set(bundle.provenance["data"]) == {"train_frames", "held_out_frames"}
