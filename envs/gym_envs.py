@@ -42,8 +42,6 @@ from simtoreal.perception_error import PerceptionError
 
 MAX_STEPS = 160
 _MAX_REDRAWS = 30
-_MISS_AFTER_S = 0.6
-_EMPTY_WIDTH_M = 0.0012
 
 
 @dataclass(frozen=True)
@@ -111,8 +109,6 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self._interface.reset()
         self._interface.begin(self._observation)
         self._steps = 0
-        self._miss_reported = False
-        self.num_misses = 0
         self._reward.reset(self._situation())
         return self._view(), {"redraws": self._redraws}
 
@@ -124,7 +120,8 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             return self._view(), 0.0, False, True, self._info({})
         self._interface.sent(sent)
         self._observation = self.cell.get_observation()
-        self._notice_miss()
+        if self._interface.notices_miss(self._observation):
+            self._source.missed(self._observation.T_base_tcp)
         self._steps += 1
         terms = self._reward.step(self._situation(), action)
         success = self.cell.outcome.success
@@ -201,16 +198,6 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             success=outcome.success,
             collided=outcome.is_colliding,
         )
-
-    def _notice_miss(self) -> None:
-        if not self._interface.is_closing:
-            self._miss_reported = False
-            return
-        empty = self._observation.gripper_width_m < _EMPTY_WIDTH_M
-        if empty and self._interface.closed_s > _MISS_AFTER_S and not self._miss_reported:
-            self._miss_reported = True
-            self.num_misses += 1
-            self._source.missed(self._observation.T_base_tcp)
 
     def _info(self, terms: dict[str, float]) -> dict[str, Any]:
         outcome = self.cell.outcome

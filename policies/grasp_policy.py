@@ -9,8 +9,6 @@ from simtoreal.contracts import Action, GraspEstimate, GraspSource, Observation
 from simtoreal.head_interface import ACTION_DIM, HeadInterface, HeadScale
 from simtoreal.policies.lookout import Lookout
 
-EMPTY_WIDTH_M = 0.0012  # jaws that measure less than this hold nothing
-_CLOSED_FOR_S = 0.6  # the jaws need this long to close before their width says anything
 _DOUBTFUL_QUALITY = 0.4  # a grasp that looks worse than this from close by deserves a second look at the whole scene
 
 
@@ -40,7 +38,6 @@ class GraspPolicy:
         self.head = head
         self.interface = HeadInterface(scale)
         self.estimate: GraspEstimate | None = None  # the latest, for pictures
-        self.num_misses = 0
         self._looks_again = looks_again
         self._lookout = Lookout()
 
@@ -50,14 +47,15 @@ class GraspPolicy:
         self.interface.reset()
         self._lookout.reset()
         self.estimate = None
-        self.num_misses = 0
-        self._miss_reported = False
         self._may_doubt = True
 
     def act(self, observation: Observation) -> Action:
         self.interface.begin(observation)
         self._lookout.begin(observation)
-        self._notice_miss(observation)
+        if self.interface.notices_miss(observation):
+            self.source.missed(observation.T_base_tcp)
+            self._may_doubt = True
+            self._start_over(observation)
         way_back = self._lookout.step(observation, self.interface)
         if way_back is not None:
             return self.interface.action(way_back, observation)
@@ -72,17 +70,10 @@ class GraspPolicy:
     def sent(self, action: Action) -> None:
         self.interface.sent(action)
 
-    def _notice_miss(self, observation: Observation) -> None:
-        if not self.interface.is_closing:
-            self._miss_reported = False
-            return
-        empty = observation.gripper_width_m < EMPTY_WIDTH_M
-        if empty and self.interface.closed_s > _CLOSED_FOR_S and not self._miss_reported:
-            self._miss_reported = True
-            self.num_misses += 1
-            self.source.missed(observation.T_base_tcp)
-            self._may_doubt = True
-            self._start_over(observation)
+    @property
+    def num_misses(self) -> int:
+        """How often the jaws have closed on nothing in this episode."""
+        return self.interface.num_misses
 
     def _notice_doubt(self, observation: Observation, estimate: GraspEstimate) -> None:
         doubtful = estimate.quality < _DOUBTFUL_QUALITY and not self.interface.is_closing

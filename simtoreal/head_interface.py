@@ -31,6 +31,8 @@ ACTION_DIM = 5  # dx, dy, dz, dyaw, jaws (+1 open, -1 closed)
 NUM_RECENT_ACTIONS = 3
 OBSERVATION_DIM = 16 + NUM_RECENT_ACTIONS * ACTION_DIM
 _CLIP = 5.0
+_EMPTY_WIDTH_M = 0.0012  # jaws that measure less than this hold nothing
+_CLOSED_FOR_S = 0.6  # the jaws need this long to close before their width says anything
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class HeadInterface:
         self.commanded_width_m = scale.max_opening_m
         self.closed_s = 0.0
         self.closed_at_m = 0.0
+        self.num_misses = 0
+        self._miss_told = False
 
     def reset(self) -> None:
         self._recent.clear()
@@ -70,6 +74,8 @@ class HeadInterface:
         self.commanded_width_m = self.scale.max_opening_m
         self.closed_s = 0.0
         self.closed_at_m = 0.0
+        self.num_misses = 0
+        self._miss_told = False
 
     def begin(self, observation: Observation) -> None:
         """Takes the first measured pose as setpoint; later calls change nothing."""
@@ -95,6 +101,16 @@ class HeadInterface:
     @property
     def is_closing(self) -> bool:
         return self.commanded_width_m < 0.5 * self.scale.max_opening_m
+
+    def notices_miss(self, observation: Observation) -> bool:
+        """True once for every time the jaws have closed and hold nothing; ask in every control period."""
+        self._miss_told &= self.is_closing
+        empty = observation.gripper_width_m < _EMPTY_WIDTH_M
+        if self._miss_told or not (self.is_closing and empty and self.closed_s > _CLOSED_FOR_S):
+            return False
+        self._miss_told = True
+        self.num_misses += 1
+        return True
 
     def errors(self, observation: Observation, T_base_goal: FloatArray) -> tuple[FloatArray, float]:
         """Goal minus measured tool: translation (3,) in the tool-yaw frame, and yaw by the nearer half turn."""

@@ -164,3 +164,25 @@ def test_a_head_remembers_its_own_last_actions_in_order():
 def test_a_scale_that_makes_no_sense_is_refused(name: str, value: float):
     with pytest.raises(ValueError, match=name):
         HeadScale(**{name: value})
+
+
+def test_a_miss_is_noticed_once_for_every_closing():
+    interface = started()
+    period_s = 1.0 / SCALE.control_hz
+    opened, closed = Action(np.zeros(3), np.zeros(3), 0.08), Action(np.zeros(3), np.zeros(3), 0.0)
+
+    def notices(action: Action, width_m: float, duration_s: float) -> int:
+        told = 0
+        for _ in range(round(duration_s / period_s)):
+            interface.sent(action)
+            told += interface.notices_miss(observation_of(TOOL, width_m))
+        return told
+
+    assert notices(closed, 0.0, 0.5) == 0, "jaws need their time"
+    assert notices(closed, 0.0, 2.0) == 1
+    assert notices(opened, 0.0, 1.0) == 0
+    assert notices(closed, 0.03, 2.0) == 0, "they hold something"
+    assert notices(closed, 0.0, 0.5) == 1, "and now they have lost it"
+    assert interface.num_misses == 2
+    interface.reset()
+    assert interface.num_misses == 0

@@ -66,9 +66,9 @@ class CurriculumEnv(GraspStateEnv):
 
     def demonstrate(self) -> NDArray[np.float32]:
         """What the scripted servo would do now, (ACTION_DIM,); ask once per step."""
-        if self.num_misses > self._misses_told:
+        if self._interface.num_misses > self._misses_told:
             self._servo.retry()
-        self._misses_told = self.num_misses
+        self._misses_told = self._interface.num_misses
         action = self._servo.act(self._observation, self._estimate(), self._interface)
         return np.clip(action, -1.0, 1.0).astype(np.float32)
 
