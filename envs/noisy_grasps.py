@@ -63,10 +63,10 @@ class NoisyGrasps:
         error = self._error.at(distance_m)
         noise = self.scale * (_SHARED * self._shared + 0.6 * self._rng.normal(size=5))
         position = T[:3, 3] + noise[:3] * (error["lateral_m"], error["lateral_m"], error["height_m"])
-        quality = float(np.clip(true.quality + 0.08 * noise[4], 0.0, 1.0))
+        quality = min(max(true.quality + 0.08 * float(noise[4]), 0.0), 1.0)
         if self._wrong_draw < self.scale * error["wrong_frac"]:
             position[:2] += self._wrong_offset
             quality *= 0.7
         pose = frames.top_down(position, frames.yaw_of(T) + noise[3] * error["yaw_rad"])
-        width_m = float(np.clip(true.width_m * (1.0 + 0.1 * noise[4]), 0.0, 0.1))
+        width_m = min(max(true.width_m * (1.0 + 0.1 * float(noise[4])), 0.0), 0.1)
         return GraspEstimate(pose, width_m, quality)

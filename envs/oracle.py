@@ -122,8 +122,9 @@ class PrivilegedGrasps:
 
 
 def _differs(T_a: FloatArray, T_b: FloatArray) -> bool:
-    moved = float(np.abs(T_a[:3, 3] - T_b[:3, 3]).max()) > _MOVED_M
-    return moved or float(np.trace(T_a[:3, :3].T @ T_b[:3, :3])) < 1 + 2 * math.cos(_TURNED_RAD)
+    if float(np.abs(T_a[:3, 3] - T_b[:3, 3]).max()) > _MOVED_M:
+        return True
+    return float(np.vdot(T_a[:3, :3], T_b[:3, :3])) < 1 + 2 * math.cos(_TURNED_RAD)  # the trace of R_a^T R_b
 
 
 def _level(T: FloatArray) -> FloatArray:

@@ -75,5 +75,5 @@ class PotentialReward:
             "reach": config.reach * near,
             "align": config.align * aligned,
             "grip": config.grip * float(held),
-            "lift": config.lift * float(np.clip(situation.rise_m / 0.12, 0.0, 1.0)) * float(held),
+            "lift": config.lift * min(max(situation.rise_m / 0.12, 0.0), 1.0) * float(held),
         }

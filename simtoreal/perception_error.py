@@ -5,6 +5,7 @@ Perception writes it, the bundle carries it, the control environment draws from 
 
 import math
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,15 @@ class PerceptionError:
 
     def at(self, distance_m: float) -> dict[str, float]:
         """All figures at one distance."""
-        return {name: float(np.interp(distance_m, self.distance_m, getattr(self, name))) for name in FIELDS[1:]}
+        distances, columns = _table(self)
+        i = min(max(int(np.searchsorted(distances, distance_m)), 1), len(distances) - 1)
+        if i == 0:
+            values = columns[0]
+        else:
+            share = (distance_m - distances[i - 1]) / (distances[i] - distances[i - 1])
+            share = min(max(share, 0.0), 1.0)
+            values = (1.0 - share) * columns[i - 1] + share * columns[i]
+        return dict(zip(FIELDS[1:], values.tolist(), strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         return {name: [round(value, 6) for value in column] for name, column in asdict(self).items()}
@@ -54,3 +63,9 @@ class PerceptionError:
         if set(data) != set(FIELDS):
             raise ValueError(f"perception error needs the fields {FIELDS}, got {sorted(data)}")
         return cls(**{name: tuple(float(value) for value in data[name]) for name in FIELDS})
+
+
+@lru_cache(maxsize=8)
+def _table(error: PerceptionError) -> tuple[FloatArray, FloatArray]:
+    """Distances (D,) and figures (D, 4) as arrays: looked up in every control period of the control stage."""
+    return np.array(error.distance_m), np.array([getattr(error, name) for name in FIELDS[1:]]).T
