@@ -4,12 +4,11 @@ A worker imports this file, and with it neither statistics nor reports, which wo
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, wait
 from typing import Any, NamedTuple
 
 from simtoreal.envs.bullet_cell import InvalidScene
 from simtoreal.evaluation.arena import Arena, ArenaSpec, EpisodeRun, Job
-from simtoreal.evaluation.workers import worker_pool
+from simtoreal.evaluation.workers import results, worker_pool
 
 _shared: dict[str, Any] = {}  # of one worker process: what its jobs reuse
 
@@ -40,12 +39,4 @@ def run_jobs(spec: ArenaSpec, jobs: Sequence[Job], workers: int) -> Iterator[Epi
     if not jobs:
         return
     with worker_pool(min(workers, len(jobs)), open_arena, spec) as pool:
-        pending: set[Future[EpisodeRun | Lost]] = {pool.submit(run_job, job) for job in jobs}
-        try:
-            while pending:
-                done, pending = wait(pending, return_when="FIRST_COMPLETED")
-                for future in done:
-                    yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        yield from results([pool.submit(run_job, job) for job in jobs])

@@ -3,9 +3,11 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 
 def worker_pool(
@@ -16,6 +18,17 @@ def worker_pool(
     return ProcessPoolExecutor(
         max(1, num_workers), mp_context=context, initializer=_begin, initargs=(initializer, arguments)
     )
+
+
+def results(tasks: Sequence[Future[Result]]) -> Iterator[Result]:
+    """Yields what tasks of a pool return, each as it ends; an error, or nobody listening, calls off the rest."""
+    try:
+        for task in as_completed(tasks):
+            yield task.result()
+    finally:
+        # One by one: a pool forgets that it was to cancel what is pending when its `with` block ends.
+        for task in tasks:
+            task.cancel()
 
 
 def _begin(initializer: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:

@@ -10,7 +10,6 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from simtoreal.envs.robot import load_robot
 from simtoreal.envs.scene import Scene, SceneSampler
 from simtoreal.envs.simulated_camera import CameraSetup, draw_variant
 from simtoreal.envs.still_cell import StillCell, draw_tool_pose
-from simtoreal.evaluation.workers import worker_pool
+from simtoreal.evaluation.workers import results, worker_pool
 from simtoreal.policies.grasp_map import Viewpoint, in_view
 from simtoreal.policies.view import View, ViewSpec, make_view
 from simtoreal.progress import Progress
@@ -126,16 +125,8 @@ def _make(
         progress.task("frames", len(missing)) as bar,
         worker_pool(min(workers, len(missing)), _open_maker, spec, cache_dir) as pool,
     ):
-        pending: set[Future[int]] = {pool.submit(_make_shard, folder, shard) for shard in missing}
-        try:
-            while pending:
-                done, pending = wait(pending, return_when="FIRST_COMPLETED")
-                for future in done:
-                    future.result()
-                    bar.advance()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for _ in results([pool.submit(_make_shard, folder, shard) for shard in missing]):
+            bar.advance()
 
 
 _shared: dict[str, "_FrameMaker"] = {}  # of one worker process: a simulator for all of its shards

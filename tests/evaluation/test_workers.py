@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
+import pytest
 
-from simtoreal.evaluation.workers import worker_pool
+from simtoreal.evaluation.workers import results, worker_pool
 
 PARENT = """
 import os, sys
@@ -38,3 +40,12 @@ def test_a_worker_ends_when_its_parent_is_killed(tmp_path: Path):
     _, alive = psutil.wait_procs([worker], timeout=20)
     # A process that nobody collects stays as a zombie where the machine has no init.
     assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
+
+
+def test_results_come_as_tasks_end_and_an_error_calls_off_the_rest():
+    with worker_pool(1) as pool:
+        assert sorted(results([pool.submit(abs, -i) for i in range(5)])) == list(range(5))
+        tasks = [pool.submit(int, "no number"), *(pool.submit(time.sleep, 0.2) for _ in range(20))]
+        with pytest.raises(ValueError, match="no number"):
+            list(results(tasks))
+    assert sum(task.cancelled() for task in tasks) > 10
