@@ -187,7 +187,7 @@ class BulletWorld:
 
     def _frame(self, link: int) -> FloatArray:
         state = self._client.getLinkState(self.body, link, computeForwardKinematics=True)
-        return _matrix(state[4], state[5])
+        return frames.from_quat(state[4], state[5])  # of the chain, for good: exact
 
     # --- the robot
 
