@@ -109,6 +109,11 @@ def decode(grasp_map: NDArray[np.float32], viewpoint: Viewpoint, num: int) -> li
     peaks = np.argwhere(quality >= _neighbourhood_max(quality))
     order = np.argsort(-quality[tuple(peaks.T)], kind="stable")[:num]
     chosen = peaks[order]
+    return _candidates(grasp_map, chosen, viewpoint)
+
+
+def _candidates(grasp_map: NDArray[np.float32], chosen: NDArray[np.int64], viewpoint: Viewpoint) -> list[Candidate]:
+    """The grasps of some cells (N, 3) of yaw bin, row and column; those whose ray misses their height are left out."""
     if len(chosen) == 0:
         return []
     a, i, j = chosen.T
@@ -129,6 +134,31 @@ def decode(grasp_map: NDArray[np.float32], viewpoint: Viewpoint, num: int) -> li
         for n in range(len(chosen))
         if np.isfinite(points[n]).all()
     ]
+
+
+def read_again(grasp_map: NDArray[np.float32], viewpoint: Viewpoint, T_base_grasp: FloatArray) -> Candidate | None:
+    """What a map says now about a grasp that was decoded before: in its own yaw bin, in its cell or the ones around it.
+
+    A round object looks alike from all sides, and its local maximum turns with the camera; whoever follows the maximum
+    turns with it for ever.
+
+    Returns:
+        The best there, None if the grasp is out of view.
+    """
+    num_yaws, _, rows, columns = grasp_map.shape
+    uv = camera.project(T_base_grasp[None, :3, 3], viewpoint.K, viewpoint.T_base_view)[0]
+    if not np.isfinite(uv).all():
+        return None
+    j, i = (int(round((float(x) + 0.5) / CELL_PX - 0.5)) for x in uv)
+    if not (0 <= i < rows and 0 <= j < columns):
+        return None
+    turn = (frames.yaw_of(T_base_grasp) - viewpoint.yaw_rad + math.pi / 2) % math.pi
+    a = min(int(turn / _BIN_RAD), num_yaws - 1)
+    top, left = max(i - 1, 0), max(j - 1, 0)
+    around = grasp_map[a, 0, top : i + 2, left : j + 2]
+    di, dj = np.unravel_index(int(np.argmax(around)), around.shape)
+    found = _candidates(grasp_map, np.array([[a, top + di, left + dj]]), viewpoint)
+    return found[0] if found else None
 
 
 def _neighbourhood_max(quality: NDArray[np.float32]) -> NDArray[np.float32]:

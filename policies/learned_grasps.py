@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from simtoreal import frames
 from simtoreal.contracts import FloatArray, GraspEstimate, Observation
-from simtoreal.policies.grasp_map import Candidate, Viewpoint, decode
+from simtoreal.policies.grasp_map import Candidate, Viewpoint, decode, read_again
 from simtoreal.policies.view import View, ViewSpec, make_view, to_tensor
 
 GraspMap = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (C, P, P) to (Y, F, h, w), qualities in [0, 1]
@@ -94,7 +94,8 @@ class LearnedGrasps:
         candidates = [self._judged(c) for c in decode(grasp_map, viewpoint, self._config.num_candidates)]
         self._picture = (grasp_map[:, 0].max(axis=0), view)
         if candidates:
-            self._current = self._choose(candidates)
+            again = read_again(grasp_map, viewpoint, self._current.T_base_grasp) if self._current else None
+            self._current = self._choose(candidates, self._judged(again) if again else None)
 
     def _judged(self, candidate: Candidate) -> Candidate:
         config = self._config
@@ -104,15 +105,13 @@ class LearnedGrasps:
                 candidate = candidate._replace(quality=candidate.quality * config.failed_factor)
         return candidate
 
-    def _choose(self, candidates: list[Candidate]) -> Candidate:
-        """Stays with the grasp it had while that is still seen, refined; else takes the best."""
+    def _choose(self, candidates: list[Candidate], again: Candidate | None) -> Candidate:
+        """Stays with the grasp it had while that is still seen, refined by how it looks now; else takes the best."""
         best = max(candidates, key=lambda c: c.quality)
         if self._current is None:
             return best
         margin = self._config.switch_margin * (1 + self._num_switches)
-        same = [c for c in candidates if self._is_same(c, self._current)]
-        if same:
-            again = max(same, key=lambda c: c.quality)
+        if again is not None and self._is_same(again, self._current):
             kept = _blended(self._current, again, self._config.blend)
         else:  # lost from view for a moment: believe it a little less each time
             again = kept = self._current._replace(quality=self._config.fade * self._current.quality)

@@ -10,7 +10,6 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from simtoreal import frames
 from simtoreal.contracts import GraspEstimate, Observation
 from simtoreal.head_interface import ACTION_DIM, HeadInterface
 
@@ -138,7 +137,7 @@ class ServoHead:
         action[:3] = step / max(1.0, float(np.abs(step).max()))
         if self.phase is Phase.DESCEND:
             action[:3] *= 0.6
-        turn = frames.wrap_half_turn(yaw_error - yaw_lead)
+        turn = yaw_error - yaw_lead
         action[3] = 0.0 if self.phase is Phase.CLOSE else np.clip(turn / interface.scale.max_yaw_rad, -1.0, 1.0)
         action[4] = -1.0 if self.phase in (Phase.CLOSE, Phase.LIFT) else 1.0
         return action

@@ -31,6 +31,8 @@ ACTION_DIM = 5  # dx, dy, dz, dyaw, jaws (+1 open, -1 closed)
 NUM_RECENT_ACTIONS = 3
 OBSERVATION_DIM = 16 + NUM_RECENT_ACTIONS * ACTION_DIM
 _CLIP = 5.0
+_MAX_WOUND_RAD = 2.0  # away from the first yaw; a little over a quarter turn, so that grasps at its end do not flip
+_SMALL_TURN_RAD = 0.3  # no reason to go round the other way
 _EMPTY_WIDTH_M = 0.0012  # jaws that measure less than this hold nothing
 _CLOSED_FOR_S = 0.6  # the jaws need this long to close before their width says anything
 
@@ -61,6 +63,7 @@ class HeadInterface:
         self.scale = scale
         self._recent: deque[FloatArray] = deque(maxlen=NUM_RECENT_ACTIONS)
         self.T_base_tcp_commanded: FloatArray | None = None
+        self._first_yaw = 0.0
         self.commanded_width_m = scale.max_opening_m
         self.closed_s = 0.0
         self.closed_at_m = 0.0
@@ -81,6 +84,7 @@ class HeadInterface:
         """Takes the first measured pose as setpoint; later calls change nothing."""
         if self.T_base_tcp_commanded is None:
             self.T_base_tcp_commanded = observation.T_base_tcp.copy()
+            self._first_yaw = frames.yaw_of(observation.T_base_tcp)
 
     def sent(self, action: Action) -> None:
         """Follows the setpoint with the action that was really sent."""
@@ -113,10 +117,18 @@ class HeadInterface:
         return True
 
     def errors(self, observation: Observation, T_base_goal: FloatArray) -> tuple[FloatArray, float]:
-        """Goal minus measured tool: translation (3,) in the tool-yaw frame, and yaw by the nearer half turn."""
+        """Goal minus measured tool: translation (3,) in the tool-yaw frame, and yaw by the nearer half turn.
+
+        By the other half turn where the nearer one leads far away from the yaw that the episode began with: a wrist
+        that goes on turning the same way meets its end.
+        """
         yaw = frames.yaw_of(observation.T_base_tcp)
         offset = T_base_goal[:3, 3] - observation.T_base_tcp[:3, 3]
-        return _to_tool(offset, yaw), frames.wrap_half_turn(frames.yaw_of(T_base_goal) - yaw)
+        turn = frames.wrap_half_turn(frames.yaw_of(T_base_goal) - yaw)
+        wound = math.remainder(yaw + turn - self._first_yaw, 2.0 * math.pi)
+        if abs(wound) > _MAX_WOUND_RAD and abs(turn) > _SMALL_TURN_RAD and turn * wound > 0.0:
+            turn -= math.copysign(math.pi, wound)
+        return _to_tool(offset, yaw), turn
 
     def lead(self, observation: Observation) -> tuple[FloatArray, float]:
         """Setpoint minus measured tool, likewise."""
