@@ -31,8 +31,8 @@ ACTION_DIM = 5  # dx, dy, dz, dyaw, jaws (+1 open, -1 closed)
 NUM_RECENT_ACTIONS = 3
 OBSERVATION_DIM = 16 + NUM_RECENT_ACTIONS * ACTION_DIM
 _CLIP = 5.0
-_MAX_WOUND_RAD = 2.0  # away from the first yaw; a little over a quarter turn, so that grasps at its end do not flip
-_SMALL_TURN_RAD = 0.3  # no reason to go round the other way
+_MAX_WOUND_RAD = 1.75  # away from the first yaw; a little over a quarter turn, so that grasps at its end do not flip
+_SMALL_TURN_RAD = 0.3  # so little farther is no reason to go round the other way
 _EMPTY_WIDTH_M = 0.0012  # jaws that measure less than this hold nothing
 _CLOSED_FOR_S = 0.6  # the jaws need this long to close before their width says anything
 
@@ -126,7 +126,8 @@ class HeadInterface:
         offset = T_base_goal[:3, 3] - observation.T_base_tcp[:3, 3]
         turn = frames.wrap_half_turn(frames.yaw_of(T_base_goal) - yaw)
         wound = math.remainder(yaw + turn - self._first_yaw, 2.0 * math.pi)
-        if abs(wound) > _MAX_WOUND_RAD and abs(turn) > _SMALL_TURN_RAD and turn * wound > 0.0:
+        over = abs(wound) - _MAX_WOUND_RAD
+        if turn * wound > 0.0 and over > (0.0 if abs(turn) > _SMALL_TURN_RAD else _SMALL_TURN_RAD):
             turn -= math.copysign(math.pi, wound)
         return _to_tool(offset, yaw), turn
 

@@ -186,3 +186,16 @@ def test_a_miss_is_noticed_once_for_every_closing():
     assert interface.num_misses == 2
     interface.reset()
     assert interface.num_misses == 0
+
+
+@pytest.mark.parametrize("first_yaw", [-2.5, 0.0, 1.0])
+def test_the_wrist_does_not_wind_up(first_yaw: float):
+    interface = started(frames.top_down((0.5, 0.0, 0.3), first_yaw))
+    yaw = first_yaw
+    for goal in np.arange(0.0, 12.0, 0.1):  # a grasp that keeps on turning the same way
+        for _ in range(20):
+            observation = observation_of(frames.top_down((0.5, 0.0, 0.3), yaw))
+            _, turn = interface.errors(observation, frames.top_down((0.5, 0.0, 0.03), first_yaw + goal))
+            yaw += float(np.clip(turn, -0.2, 0.2))
+            assert abs(yaw - first_yaw) < 2.1
+        assert abs(turn) < 1e-6, "and still it gets there, with one jaw or the other in front"

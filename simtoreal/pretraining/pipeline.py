@@ -43,7 +43,7 @@ from simtoreal.provenance import provenance
 
 HOLDOUT_FRAC = 0.04  # of the training objects: never trained on, to choose the head and measure the error
 _HOLDOUT_SCENES, _HOLDOUT_FRAMES = 150, 8
-_HEAD_FRAC, _MAX_HEAD_EPISODES = 0.25, 120  # of the closing evaluation, to choose between the heads
+_HEAD_FRAC, _MAX_HEAD_EPISODES = 0.15, 120  # of the closing evaluation, to choose between the heads
 _EXTERNAL_IMAGE_PX, _EXTERNAL_VIEW_PX, _EXTERNAL_EDGE_M = 128, 80, 0.40
 
 
@@ -208,13 +208,19 @@ def _control_plan(config: PretrainConfig, plan: ControlConfig) -> ControlPlan:
         net_arch=plan.net_arch,
         seed=config.seed,
         cloning_steps=plan.cloning_steps,
+        comparison_episodes=_head_episodes(config),
     )
+
+
+def _head_episodes(config: PretrainConfig) -> int:
+    """How many episodes decide between two heads."""
+    return min(_MAX_HEAD_EPISODES, max(1, round(_HEAD_FRAC * config.plan.evaluation.episodes)))
 
 
 def _with_better_head(job: _Job, bundle: Bundle) -> Bundle:
     """Both heads on the same scenes of training objects; ties go to the scripted servo, which is simpler."""
     _save(job, bundle)
-    episodes = min(_MAX_HEAD_EPISODES, max(1, round(_HEAD_FRAC * job.config.plan.evaluation.episodes)))
+    episodes = _head_episodes(job.config)
     success: dict[str, list[bool]] = {}
     for head in ("servo", "learned"):
         spec = replace(_arena(job, job.config.objects[-1]), head=head)

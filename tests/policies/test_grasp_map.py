@@ -18,6 +18,7 @@ from simtoreal.policies.grasp_map import (
     Viewpoint,
     decode,
     in_view,
+    read_again,
     targets,
 )
 
@@ -145,3 +146,18 @@ def test_a_ray_that_never_meets_its_height_gives_no_grasp():
     found = decode(above, viewpoint(), 3)
     assert all(candidate.quality < 0.1 for candidate in found)
     assert all(np.isfinite(candidate.T_base_grasp).all() for candidate in found)
+
+
+def test_a_grasp_is_read_again_in_its_own_yaw_bin_and_near_its_cell():
+    look = viewpoint()
+    good, better_turned = (0.45, 0.02, 0.03, 0.3), (0.45, 0.02, 0.03, 1.2)
+    moved = (0.453, 0.022, 0.03, 0.33)
+    poses = np.array([moved, better_turned])
+    rows = in_view(poses[:, :3], poses[:, 3], np.full(2, 0.04), np.array([0.5, 0.9]), look)
+    grasp_map = targets(rows, look.pixels)
+    again = read_again(grasp_map, look, frames.top_down(good[:3], good[3]))
+    assert again is not None
+    assert again.quality == pytest.approx(0.5, abs=1e-3)
+    assert position_error_m(again, moved) < 0.002
+    assert yaw_error_rad(again, moved[3]) < 0.02
+    assert read_again(grasp_map, look, frames.top_down((0.9, 0.5, 0.03), 0.3)) is None, "out of view"
