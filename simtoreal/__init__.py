@@ -10,7 +10,7 @@ package makes its environments known to Gymnasium:
 
 from simtoreal.envs.registration import register_envs
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Gymnasium 1.0 gave up entry points: an environment is known once its package has been imported.
 register_envs()
