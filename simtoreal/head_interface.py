@@ -62,18 +62,13 @@ class HeadInterface:
     def __init__(self, scale: HeadScale) -> None:
         self.scale = scale
         self._recent: deque[FloatArray] = deque(maxlen=NUM_RECENT_ACTIONS)
-        self.T_base_tcp_commanded: FloatArray | None = None
         self._first_yaw = 0.0
-        self.commanded_width_m = scale.max_opening_m
-        self.closed_s = 0.0
-        self.closed_at_m = 0.0
-        self.num_misses = 0
-        self._miss_told = False
+        self.reset()
 
     def reset(self) -> None:
         self._recent.clear()
         self._recent.extend(np.zeros(ACTION_DIM) for _ in range(NUM_RECENT_ACTIONS))
-        self.T_base_tcp_commanded = None
+        self.T_base_tcp_commanded: FloatArray | None = None
         self.commanded_width_m = self.scale.max_opening_m
         self.closed_s = 0.0
         self.closed_at_m = 0.0
