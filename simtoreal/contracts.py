@@ -5,12 +5,24 @@ Frames: `base` (robot base, +Z up), `tcp` (between the finger tips, +Z approach,
 `cam` (optical: +Z forward, +X right, +Y down), `grasp` (a tool pose to close at).
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+
+
+class CameraImage(NamedTuple):
+    """One picture, with what is known of its camera at that moment."""
+
+    t_s: float  # capture time on the controller's monotonic clock
+    rgb: NDArray[np.uint8] | None  # (H, W, 3)
+    depth_m: NDArray[np.float32] | None  # (H, W), metres, nan is no return
+    K: FloatArray  # (3, 3), pixels
+    T_base_cam: FloatArray  # (4, 4), camera pose at capture as calibrated
+    distortion: FloatArray | None = None  # (5,) OpenCV k1 k2 p1 p2 k3; None is a pinhole
 
 
 class Observation(NamedTuple):
@@ -25,6 +37,7 @@ class Observation(NamedTuple):
     gripper_width_m: float
     joint_positions_rad: FloatArray | None
     distortion: FloatArray | None = None  # (5,) OpenCV k1 k2 p1 p2 k3; None is a pinhole
+    more_cameras: Mapping[str, CameraImage] | None = None  # others by name; policies look through the one above
 
 
 class Action(NamedTuple):

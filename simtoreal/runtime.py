@@ -17,6 +17,7 @@ class Step:
     observation: Observation
     action: Action  # as sent, after limits
     policy_s: float  # image to action
+    commanded: Action  # as the policy meant it
 
 
 class Subscriber(Protocol):
@@ -88,7 +89,7 @@ def run_episode(
                 sent = controller.send_action(action)
                 policy.sent(sent)
                 for subscriber in subscribers:
-                    subscriber.step(Step(index, observation, sent, policy_s))
+                    subscriber.step(Step(index, observation, sent, policy_s, action))
                 if pacer is not None:
                     pacer.wait()
                 observation = controller.get_observation()

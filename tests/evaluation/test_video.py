@@ -32,7 +32,8 @@ def make_estimate() -> GraspEstimate:
 def film(writer: VideoWriter, num_steps: int) -> None:
     writer.episode_start()
     for index in range(num_steps):
-        writer.step(Step(index, make_observation(), Action(np.zeros(3), np.zeros(3), 0.08), 0.001))
+        action = Action(np.zeros(3), np.zeros(3), 0.08)
+        writer.step(Step(index, make_observation(), action, 0.001, action))
     writer.episode_end()
 
 
