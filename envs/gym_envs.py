@@ -9,7 +9,7 @@ Example:
     >>> env = gymnasium.make("simtoreal/GraspState-v0", randomization="none")
     >>> observation, info = env.reset(seed=0)
     >>> observation.shape, env.action_space.shape
-    ((31,), (5,))
+    ((42,), (5,))
     >>> env.close()
 """
 
@@ -37,7 +37,7 @@ from simtoreal.envs.reward import PotentialReward, RewardConfig, Situation
 from simtoreal.envs.robot import load_robot
 from simtoreal.envs.scene import Scene, SceneSampler
 from simtoreal.envs.simulated_camera import CameraSetup
-from simtoreal.head_interface import ACTION_DIM, OBSERVATION_DIM, HeadInterface, HeadScale
+from simtoreal.head_interface import ACTION_DIM, NUM_OF_ESTIMATE, OBSERVATION_DIM, HeadInterface, HeadScale
 from simtoreal.perception_error import PerceptionError
 
 MAX_STEPS = 160
@@ -107,7 +107,7 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self._source.scale = self.error_scale
         self._source.reset()
         self._interface.reset()
-        self._interface.begin(self._observation)
+        self._interface.see(self._observation)
         self._steps = 0
         self._reward.reset(self._situation())
         return self._view(), {"redraws": self._redraws}
@@ -120,6 +120,7 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             return self._view(), 0.0, False, True, self._info({})
         self._interface.sent(sent)
         self._observation = self.cell.get_observation()
+        self._interface.see(self._observation)
         if self._interface.notices_miss(self._observation):
             self._source.missed(self._observation.T_base_tcp)
         self._steps += 1
@@ -146,7 +147,8 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         return spaces.Box(-5.0, 5.0, (OBSERVATION_DIM,), np.float32)
 
     def _view(self) -> Any:
-        return self._interface.vector(self._observation, self._estimate())
+        self._estimated = self._estimate()
+        return self._interface.vector(self._observation, self._estimated)
 
     # --- inside
 
@@ -210,7 +212,7 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 
 
 class GraspCameraEnv(GraspStateEnv):
-    """The camera in the loop: `rgb` (H, W, 3), `depth_m` (H, W, 1) with 0 for no return, and `state` (24,).
+    """The camera in the loop: `rgb` (H, W, 3), `depth_m` (H, W, 1) with 0 for no return, and `state` (31,).
 
     `state` is the proprioceptive part of the head's observation; there is no grasp estimate in it.
 
@@ -228,7 +230,7 @@ class GraspCameraEnv(GraspStateEnv):
     def _make_observation_space(self) -> spaces.Space[Any]:
         size = (self._setup.model.height_px, self._setup.model.width_px)
         parts: dict[str, spaces.Space[Any]] = {
-            "state": spaces.Box(-5.0, 5.0, (OBSERVATION_DIM - _NUM_ESTIMATE,), np.float32)
+            "state": spaces.Box(-5.0, 5.0, (OBSERVATION_DIM - NUM_OF_ESTIMATE,), np.float32)
         }
         if self._setup.rgb:
             parts["rgb"] = spaces.Box(0, 255, (*size, 3), np.uint8)
@@ -238,13 +240,10 @@ class GraspCameraEnv(GraspStateEnv):
 
     def _view(self) -> Any:
         vector = self._interface.vector(self._observation, GraspEstimate(self._observation.T_base_tcp, 0.0, 0.0))
-        parts: dict[str, Any] = {"state": vector[_NUM_ESTIMATE:]}
+        parts: dict[str, Any] = {"state": vector[NUM_OF_ESTIMATE:]}
         if self._observation.rgb is not None:
             parts["rgb"] = self._observation.rgb.copy()  # a late camera delivers the same image again
         if self._observation.depth_m is not None:
             depth = np.nan_to_num(self._observation.depth_m, nan=0.0)
             parts["depth_m"] = np.clip(depth, 0.0, 10.0)[..., None]
         return parts
-
-
-_NUM_ESTIMATE = 7  # the first entries of the head's observation speak of the grasp estimate

@@ -19,11 +19,10 @@ class Head(Protocol):
     def act(
         self, observation: Observation, estimate: GraspEstimate, interface: HeadInterface
     ) -> NDArray[np.floating]: ...
-    def retry(self) -> None: ...
 
 
 class GraspPolicy:
-    """Perception and head, closed loop; notices a miss and says so to both.
+    """Perception and head, closed loop; notices a miss and says so to perception.
 
     Args:
         source: says where to grasp.
@@ -50,7 +49,7 @@ class GraspPolicy:
         self._may_doubt = True
 
     def act(self, observation: Observation) -> Action:
-        self.interface.begin(observation)
+        self.interface.see(observation)
         self._lookout.begin(observation)
         if self.interface.notices_miss(observation):
             self.source.missed(observation.T_base_tcp)
@@ -82,7 +81,6 @@ class GraspPolicy:
             self._start_over(observation)
 
     def _start_over(self, observation: Observation) -> None:
-        self.head.retry()
         if self._looks_again:
             self._lookout.go_back(observation)
 
@@ -104,7 +102,7 @@ class RandomPolicy:
         self._drift = np.zeros(ACTION_DIM)
 
     def act(self, observation: Observation) -> Action:
-        self._interface.begin(observation)
+        self._interface.see(observation)
         # Correlated in time, or it would tremble on the spot.
         self._drift = 0.8 * self._drift + 0.6 * self._rng.normal(size=ACTION_DIM)
         return self._interface.action(self._drift, observation)

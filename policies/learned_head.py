@@ -51,9 +51,6 @@ class LearnedHead:
     def reset(self) -> None:
         """Nothing to forget: what a head remembers is in the interface."""
 
-    def retry(self) -> None:
-        """Nothing to do: the head has learned to open and try again."""
-
     def act(self, observation: Observation, estimate: GraspEstimate, interface: HeadInterface) -> NDArray[np.floating]:
         return self.forward(interface.vector(observation, estimate))
 

@@ -1,11 +1,11 @@
 """The scripted servo: approach above the grasp, descend, close, lift, and try again after a miss.
 
-It is the baseline every learned head has to beat, and the hand of the privileged oracle.
+It is the baseline every learned head has to beat, their teacher, and the hand of the privileged oracle. What it does
+follows from what `HeadInterface` shows to every head and from nothing else, so that a head can learn it.
 """
 
 import math
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,6 @@ from simtoreal.contracts import GraspEstimate, Observation
 from simtoreal.head_interface import ACTION_DIM, HeadInterface
 
 FloatArray = NDArray[np.float64]
-_STILL_M = 0.0008  # in one period
-
-
-class Phase(Enum):
-    """What the servo is doing."""
-
-    APPROACH = "approach"
-    DESCEND = "descend"
-    CLOSE = "close"
-    LIFT = "lift"
 
 
 @dataclass(frozen=True)
@@ -32,112 +22,73 @@ class ServoConfig:
 
     clearance_m: float = 0.07  # above the grasp, before descending
     lift_m: float = 0.18
-    tolerance_m: float = 0.006  # across, before descending
+    tolerance_m: float = 0.006  # across, before descending from the full clearance
     tolerance_rad: float = 0.08
+    slack_below: float = 4.0  # the tolerances of a tool that is down already, in units of those above
     depth_tolerance_m: float = 0.004
     close_s: float = 0.45  # at least this long with the jaws told to close
     steady_s: float = 0.2  # the measurement has not moved for this long
-    patience_s: float = 3.0  # in one phase, before going on regardless
-    integral_gain: float = 0.15  # of the standing error, per period
-    max_correction_m: float = 0.01  # more would press a blocked tool into what blocks it
+    blocked_s: float = 0.4  # a tool that has not moved for this long on its way down has met something
+    patience_s: float = 3.0  # afterwards the tolerances widen, and jaws that move on are no reason to wait
 
 
 class ServoHead:
-    """Moves the setpoint straight to where it should be, and corrects the standing error once the arm is still."""
+    """Moves the setpoint straight to where it should be, and makes up for what lead remains when the arm is still."""
 
     def __init__(self, config: ServoConfig | None = None) -> None:
         self.config = config or ServoConfig()
-        self.reset()
 
     def reset(self) -> None:
-        self.phase = Phase.APPROACH
-        self._phase_s = 0.0
-        self._still_s = 0.0
-        self._settled_s = 0.0
-        self._correction = np.zeros(3)
-        self._previous: FloatArray | None = None
-        self._T_closed: FloatArray | None = None
+        """Nothing to forget: what a head remembers is in the interface."""
 
     def act(self, observation: Observation, estimate: GraspEstimate, interface: HeadInterface) -> FloatArray:
         """One action vector (ACTION_DIM,) in [-1, 1]."""
-        self._notice(observation, interface)
-        self._next_phase(observation, estimate, interface)
-        goal = self._goal(observation, estimate)
-        return self._toward(goal, observation, interface)
-
-    def retry(self) -> None:
-        """Told that the jaws hold nothing: open, rise and start again."""
-        self._enter(Phase.APPROACH)
-
-    def _notice(self, observation: Observation, interface: HeadInterface) -> None:
-        period_s = 1.0 / interface.scale.control_hz
-        interface.begin(observation)
-        assert interface.T_base_tcp_commanded is not None
-        setpoint_m = interface.T_base_tcp_commanded[:3, 3]
-        reading = np.array([*observation.T_base_tcp[:3, 3], observation.gripper_width_m, *setpoint_m])
-        change = np.full(7, np.inf) if self._previous is None else np.abs(reading - self._previous)
-        self._still_s = 0.0 if change[:4].max() > _STILL_M else self._still_s + period_s
-        # A late arm is still at first, although its setpoint has long been on its way: that is no standing error.
-        self._settled_s = 0.0 if change.max() > _STILL_M else self._settled_s + period_s
-        self._phase_s += period_s
-        self._previous = reading
-
-    def _enter(self, phase: Phase) -> None:
-        self.phase = phase
-        self._phase_s = 0.0
-        self._still_s = 0.0
-        self._settled_s = 0.0
-
-    def _next_phase(self, observation: Observation, estimate: GraspEstimate, interface: HeadInterface) -> None:
-        config = self.config
+        if interface.is_closing and not interface.is_empty(observation):
+            return self._hold(interface)
         error, yaw_error = interface.errors(observation, estimate.T_base_grasp)
-        across = math.hypot(error[0], error[1])
-        opening = interface.scale.max_opening_m
-        impatient = self._phase_s > config.patience_s
-        if self.phase is Phase.APPROACH:
-            aligned = across < config.tolerance_m and abs(yaw_error) < config.tolerance_rad
-            # After a miss the tool is down with its jaws closed: up and open first.
-            ready = error[2] < 0.03 - config.clearance_m and observation.gripper_width_m > 0.8 * opening
-            if ((aligned and ready) or impatient) and error[2] > -config.clearance_m - 0.03:
-                self._enter(Phase.DESCEND)
-        elif self.phase is Phase.DESCEND:
-            if across > 4 * config.tolerance_m and not impatient:
-                self._enter(Phase.APPROACH)
-            elif abs(error[2]) < config.depth_tolerance_m or self._still_s > config.steady_s + 0.2 or impatient:
-                self._T_closed = observation.T_base_tcp.copy()
-                self._enter(Phase.CLOSE)
-        elif self.phase is Phase.CLOSE:
-            steady = self._still_s > config.steady_s or impatient
-            if steady and self._phase_s > config.close_s:
-                self._enter(Phase.LIFT)
-
-    def _goal(self, observation: Observation, estimate: GraspEstimate) -> FloatArray:
-        if self.phase in (Phase.CLOSE, Phase.LIFT) and self._T_closed is not None:
-            goal = self._T_closed.copy()
-            goal[2, 3] += self.config.lift_m if self.phase is Phase.LIFT else 0.0
-            return goal
-        goal = estimate.T_base_grasp.copy()
-        if self.phase is Phase.APPROACH:
-            across = math.dist(goal[:2, 3], observation.T_base_tcp[:2, 3])
+        descends = self._may_descend(error, yaw_error, observation, interface)
+        if descends and self._is_down(error, interface):
+            return _action(np.zeros(3), 0.0, jaws=-1.0)
+        if not descends:
+            across_m = math.hypot(error[0], error[1])
             # Far away, stay high: what stands between may be as tall as the object.
-            goal[2, 3] += self.config.clearance_m + min(0.5 * max(across - 0.03, 0.0), 0.05)
-        return goal
-
-    def _toward(self, goal: FloatArray, observation: Observation, interface: HeadInterface) -> FloatArray:
-        error, yaw_error = interface.errors(observation, goal)
+            error[2] += self.config.clearance_m + min(0.5 * max(across_m - 0.03, 0.0), 0.05)
         lead, yaw_lead = interface.lead(observation)
-        if self._settled_s > 0.1 and self.phase is not Phase.CLOSE:
-            self._correction += self.config.integral_gain * error
-        limit = self.config.max_correction_m
-        self._correction = np.clip(self._correction, -limit, limit)
-        step = (error - lead + self._correction) / interface.scale.max_delta_m
-        if self.phase is Phase.CLOSE:
-            step = np.zeros(3)
-        action = np.zeros(ACTION_DIM)
-        action[:3] = step / max(1.0, float(np.abs(step).max()))
-        if self.phase is Phase.DESCEND:
-            action[:3] *= 0.6
-        turn = yaw_error - yaw_lead
-        action[3] = 0.0 if self.phase is Phase.CLOSE else np.clip(turn / interface.scale.max_yaw_rad, -1.0, 1.0)
-        action[4] = -1.0 if self.phase in (Phase.CLOSE, Phase.LIFT) else 1.0
-        return action
+        step = (error - lead + interface.standing(observation)) / interface.scale.max_delta_m
+        step /= max(1.0, float(np.abs(step).max()))
+        return _action(0.6 * step if descends else step, (yaw_error - yaw_lead) / interface.scale.max_yaw_rad, jaws=1.0)
+
+    def _may_descend(
+        self, error: FloatArray, yaw_error: float, observation: Observation, interface: HeadInterface
+    ) -> bool:
+        config = self.config
+        above_m = -float(error[2])
+        # The lower, the more it may be off: a tool on its way down should not turn back for a trifle.
+        down = 1.0 - min(max(above_m / config.clearance_m, 0.0), 1.0)
+        impatience = max(interface.open_s - config.patience_s, 0.0)
+        slack = (1.0 + (config.slack_below - 1.0) * down) * (1.0 + 2.0 * impatience)
+        aligned = math.hypot(error[0], error[1]) < slack * config.tolerance_m
+        aligned &= abs(yaw_error) < slack * config.tolerance_rad
+        # After a miss the tool is down with its jaws closed: up and open first.
+        is_open = observation.gripper_width_m > 0.8 * interface.scale.max_opening_m or impatience > 0.0
+        return aligned and is_open and above_m < config.clearance_m + 0.03
+
+    def _is_down(self, error: FloatArray, interface: HeadInterface) -> bool:
+        config = self.config
+        blocked = interface.still_s > config.blocked_s and -error[2] < config.clearance_m - 0.02
+        return bool(abs(error[2]) < config.depth_tolerance_m or blocked)
+
+    def _hold(self, interface: HeadInterface) -> FloatArray:
+        """Waits until the jaws are still, then lifts."""
+        config = self.config
+        steady = interface.closed_s > config.close_s and interface.still_s > config.steady_s
+        lifts = steady or interface.commanded_rise_m > 0.005 or interface.closed_s > config.patience_s
+        rise_m = config.lift_m - interface.commanded_rise_m if lifts else 0.0
+        return _action(np.array([0.0, 0.0, rise_m / interface.scale.max_delta_m]), 0.0, jaws=-1.0)
+
+
+def _action(step: FloatArray, turn: float, jaws: float) -> FloatArray:
+    """An action vector (ACTION_DIM,) in [-1, 1]; `step` (3,) in units of the largest."""
+    action = np.empty(ACTION_DIM)
+    action[:3], action[3], action[4] = step, turn, jaws
+    return np.clip(action, -1.0, 1.0)

@@ -1,18 +1,22 @@
 """What a policy head sees and says: one low-dimensional vector each way, the same in training and on the robot.
 
 Translations are in the tool-yaw frame (base +Z up, X along the closing direction), so a head does not care where in the
-cell, or under which arm, it works.
+cell, or under which arm, it works. What a head has to remember is here too, and shown to it: heads have no memory of
+their own, so what one does follows from what it sees, and can be learned from another that does the same.
 
 | observation | entries | scale |
 |---|---|---|
-| grasp position minus measured tool position | 3 | 0.1 m |
-| yaw from tool to grasp, by the nearer half turn | 1 | 1 rad |
+| grasp position minus measured tool position: coarse, fine | 3 + 3 | 0.1 m, tanh of 8 mm |
+| yaw from tool to grasp, by the nearer half turn: coarse, fine | 2 | 1 rad, tanh of 0.1 rad |
 | quality, age of the image | 2 | 1, 1 s |
 | width between the jaws: expected, measured, commanded | 3 | full opening |
+| measured width between the jaws, fine | 1 | tanh of 4 mm |
 | lead of the setpoint over the measured tool: position, yaw | 4 | 0.05 m, 0.3 rad |
+| standing lead: what of it remained when the arm was last at rest | 3 | 0.01 m |
 | measured height of the tool above the nominal table | 1 | 0.2 m |
-| time since the jaws were told to close | 1 | 1 s |
-| measured rise of the tool since the jaws were told to close | 1 | 0.1 m |
+| time since the jaws were told to close, to open | 2 | 1 s, 2 s |
+| rise of the tool since the jaws were told to close: measured, commanded | 2 | 0.1 m |
+| for how long neither tool nor jaws have moved | 1 | 0.5 s |
 | its own last three actions | 15 | 1 |
 """
 
@@ -29,12 +33,17 @@ from simtoreal.contracts import Action, GraspEstimate, Observation
 FloatArray = NDArray[np.float64]
 ACTION_DIM = 5  # dx, dy, dz, dyaw, jaws (+1 open, -1 closed)
 NUM_RECENT_ACTIONS = 3
-OBSERVATION_DIM = 16 + NUM_RECENT_ACTIONS * ACTION_DIM
+NUM_OF_ESTIMATE = 11  # the first entries of an observation speak of the grasp estimate, the others of the arm
+OBSERVATION_DIM = NUM_OF_ESTIMATE + 16 + NUM_RECENT_ACTIONS * ACTION_DIM
 _CLIP = 5.0
 _MAX_WOUND_RAD = 1.75  # away from the first yaw; a little over a quarter turn, so that grasps at its end do not flip
 _SMALL_TURN_RAD = 0.3  # so little farther is no reason to go round the other way
 _EMPTY_WIDTH_M = 0.0012  # jaws that measure less than this hold nothing
 _CLOSED_FOR_S = 0.6  # the jaws need this long to close before their width says anything
+_STILL_M = 0.0008  # in one period
+_SETTLED_S = 0.1  # at rest for so long, what lead remains is standing
+_STANDING_GAIN = 0.15  # per period
+_MAX_STANDING_M = 0.01  # more would press a blocked tool into what blocks it
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ class HeadScale:
 
 
 class HeadInterface:
-    """Keeps the little state a head needs (its setpoint, its recent actions) and converts both ways."""
+    """Keeps the little that a head needs to remember, and converts both ways."""
 
     def __init__(self, scale: HeadScale) -> None:
         self.scale = scale
@@ -70,46 +79,77 @@ class HeadInterface:
         self._recent.extend(np.zeros(ACTION_DIM) for _ in range(NUM_RECENT_ACTIONS))
         self.T_base_tcp_commanded: FloatArray | None = None
         self.commanded_width_m = self.scale.max_opening_m
-        self.closed_s = 0.0
+        self.closed_s = 0.0  # since the jaws were told to close; 0 while they are told to be open
+        self.open_s = 0.0  # likewise to open, or since the episode began
         self.closed_at_m = 0.0
+        self.still_s = 0.0  # for how long neither tool nor jaws have moved
+        self.standing_m = np.zeros(3)  # lead of the setpoint that remains at rest, base frame
         self.num_misses = 0
         self._miss_told = False
+        self._settled_s = 0.0
+        self._seen: FloatArray | None = None
 
-    def begin(self, observation: Observation) -> None:
-        """Takes the first measured pose as setpoint; later calls change nothing."""
+    def see(self, observation: Observation) -> None:
+        """Takes note of an observation: once in every control period, before anything else is asked.
+
+        The first measured pose becomes the setpoint.
+        """
         if self.T_base_tcp_commanded is None:
             self.T_base_tcp_commanded = observation.T_base_tcp.copy()
             self._first_yaw = frames.yaw_of(observation.T_base_tcp)
+        setpoint_m = self.T_base_tcp_commanded[:3, 3]
+        seen = np.array([*observation.T_base_tcp[:3, 3], observation.gripper_width_m, *setpoint_m])
+        change = np.full(7, np.inf) if self._seen is None else np.abs(seen - self._seen)
+        self._seen = seen
+        period_s = 1.0 / self.scale.control_hz
+        self.still_s = 0.0 if change[:4].max() > _STILL_M else self.still_s + period_s
+        # A late arm is still at first, although its setpoint has long been on its way: that is no standing lead.
+        self._settled_s = 0.0 if change.max() > _STILL_M else self._settled_s + period_s
+        if self._settled_s > _SETTLED_S and not self.is_closing:
+            self.standing_m += _STANDING_GAIN * (setpoint_m - seen[:3] - self.standing_m)
+            self.standing_m = np.clip(self.standing_m, -_MAX_STANDING_M, _MAX_STANDING_M)
 
     def sent(self, action: Action) -> None:
         """Follows the setpoint with the action that was really sent."""
         T = self.T_base_tcp_commanded
         if T is None:
-            raise ValueError("HeadInterface.sent before the first observation; call begin(observation) first")
+            raise ValueError("HeadInterface.sent before the first observation; call see(observation) first")
         T = T.copy()
         T[:3, :3] = frames.rotation_from_vector(action.delta_rotation_rad) @ T[:3, :3]
         T[:3, 3] += action.delta_m
         self.T_base_tcp_commanded = T
         self.commanded_width_m = action.gripper_width_m
+        period_s = 1.0 / self.scale.control_hz
         if self.is_closing:
             self.closed_at_m = T[2, 3] if self.closed_s == 0.0 else self.closed_at_m
-            self.closed_s += 1.0 / self.scale.control_hz
+            self.closed_s, self.open_s = self.closed_s + period_s, 0.0
         else:
-            self.closed_s = 0.0
+            self.closed_s, self.open_s = 0.0, self.open_s + period_s
 
     @property
     def is_closing(self) -> bool:
         return self.commanded_width_m < 0.5 * self.scale.max_opening_m
 
+    def is_empty(self, observation: Observation) -> bool:
+        """Whether the jaws have closed and hold nothing."""
+        empty = observation.gripper_width_m < _EMPTY_WIDTH_M
+        return self.is_closing and empty and self.closed_s > _CLOSED_FOR_S
+
     def notices_miss(self, observation: Observation) -> bool:
         """True once for every time the jaws have closed and hold nothing; ask in every control period."""
         self._miss_told &= self.is_closing
-        empty = observation.gripper_width_m < _EMPTY_WIDTH_M
-        if self._miss_told or not (self.is_closing and empty and self.closed_s > _CLOSED_FOR_S):
+        if self._miss_told or not self.is_empty(observation):
             return False
         self._miss_told = True
         self.num_misses += 1
         return True
+
+    @property
+    def commanded_rise_m(self) -> float:
+        """How far the setpoint has risen since the jaws were told to close; 0 while they are open."""
+        if self.T_base_tcp_commanded is None or not self.is_closing:
+            return 0.0
+        return float(self.T_base_tcp_commanded[2, 3] - self.closed_at_m)
 
     def errors(self, observation: Observation, T_base_goal: FloatArray) -> tuple[FloatArray, float]:
         """Goal minus measured tool: translation (3,) in the tool-yaw frame, and yaw by the nearer half turn.
@@ -127,25 +167,38 @@ class HeadInterface:
         return _to_tool(offset, yaw), turn
 
     def lead(self, observation: Observation) -> tuple[FloatArray, float]:
-        """Setpoint minus measured tool, likewise."""
-        self.begin(observation)
-        assert self.T_base_tcp_commanded is not None
+        """Setpoint minus measured tool, likewise.
+
+        Raises:
+            ValueError: nothing was seen yet.
+        """
+        if self.T_base_tcp_commanded is None:
+            raise ValueError("HeadInterface.lead before the first observation; call see(observation) first")
         return self.errors(observation, self.T_base_tcp_commanded)
+
+    def standing(self, observation: Observation) -> FloatArray:
+        """The standing lead (3,) in the tool-yaw frame."""
+        return _to_tool(self.standing_m, frames.yaw_of(observation.T_base_tcp))
 
     def vector(self, observation: Observation, estimate: GraspEstimate) -> NDArray[np.float32]:
         """The observation of a head, (OBSERVATION_DIM,)."""
         error, yaw_error = self.errors(observation, estimate.T_base_grasp)
         lead, yaw_lead = self.lead(observation)
-        opening = self.scale.max_opening_m
+        opening, width = self.scale.max_opening_m, observation.gripper_width_m
         height = observation.T_base_tcp[2, 3]
-        rise = height - self.closed_at_m if self.closed_s > 0 else 0.0
+        rise = height - self.closed_at_m if self.is_closing else 0.0
         vector = np.concatenate(
             [
                 error / 0.1,
-                [yaw_error, estimate.quality, estimate.age_s, estimate.width_m / opening],
-                [observation.gripper_width_m / opening, self.commanded_width_m / opening],
+                np.tanh(error / 0.008),
+                [yaw_error, math.tanh(yaw_error / 0.1)],
+                [estimate.quality, estimate.age_s, estimate.width_m / opening],
+                [width / opening, self.commanded_width_m / opening, math.tanh(width / 0.004)],
                 lead / 0.05,
-                [yaw_lead / 0.3, height / 0.2, min(self.closed_s, 2.0), rise / 0.1],
+                [yaw_lead / 0.3],
+                self.standing(observation) / 0.01,
+                [height / 0.2, min(self.closed_s, 4.0), min(self.open_s, 8.0) / 2.0],
+                [rise / 0.1, self.commanded_rise_m / 0.1, min(self.still_s, 1.0) / 0.5],
                 *self._recent,
             ]
         )

@@ -27,7 +27,7 @@ def estimate_of(T_base_grasp: FloatArray, age_s: float = 0.0) -> GraspEstimate:
 def started(T_base_tcp: FloatArray = TOOL, scale: HeadScale = SCALE) -> HeadInterface:
     interface = HeadInterface(scale)
     interface.reset()
-    interface.begin(observation_of(T_base_tcp))
+    interface.see(observation_of(T_base_tcp))
     return interface
 
 
@@ -76,7 +76,7 @@ def test_the_error_is_in_the_frame_of_the_tool():
 
 def test_yaw_error_goes_the_short_way_because_half_a_turn_is_the_same_grasp():
     seen = started().vector(observation_of(TOOL), estimate_of(frames.top_down((0.5, 0, 0), 0.4 + 3.0)))
-    assert seen[3] == pytest.approx(3.0 - math.pi, abs=1e-6)
+    assert seen[6] == pytest.approx(3.0 - math.pi, abs=1e-6)
 
 
 def test_moving_along_the_seen_error_arrives():
@@ -85,7 +85,7 @@ def test_moving_along_the_seen_error_arrives():
         seen = interface.vector(observation_of(T), estimate_of(GRASP)).astype(float)
         action = np.zeros(ACTION_DIM)
         action[:3] = seen[:3] * 0.1 / SCALE.max_delta_m
-        action[3] = seen[3] / SCALE.max_yaw_rad
+        action[3] = seen[6] / SCALE.max_yaw_rad
         sent = interface.action(np.clip(action, -1, 1), observation_of(T))
         T[:3, :3] = frames.rotation_from_vector(sent.delta_rotation_rad) @ T[:3, :3]
         T[:3, 3] += sent.delta_m
@@ -125,10 +125,10 @@ def test_the_lead_follows_what_was_sent_and_not_what_was_asked():
 
 def test_setpoint_is_taken_from_the_first_observation_only():
     interface = started(TOOL)
-    interface.begin(observation_of(GRASP))
+    interface.see(observation_of(GRASP))
     assert interface.T_base_tcp_commanded is not None
     assert np.array_equal(interface.T_base_tcp_commanded, TOOL)
-    with pytest.raises(ValueError, match="begin"):
+    with pytest.raises(ValueError, match="see"):
         HeadInterface(SCALE).sent(Action(np.zeros(3), np.zeros(3), 0.08))
 
 
@@ -142,11 +142,32 @@ def test_time_and_rise_since_closing():
     raised = TOOL.copy()
     raised[2, 3] = interface.closed_at_m + 0.05
     seen = interface.vector(observation_of(raised), estimate_of(GRASP))
-    assert seen[15] == pytest.approx(0.5, abs=1e-5)
+    assert seen[[22, 23]] == pytest.approx((5 / SCALE.control_hz, 0.0), abs=1e-5)
+    assert seen[[24, 25]] == pytest.approx((0.5, 0.8), abs=1e-5), "the tool as measured, the setpoint four steps on"
     interface.sent(open_)
     assert not interface.is_closing
     assert interface.closed_s == 0.0
-    assert interface.vector(observation_of(raised), estimate_of(GRASP))[15] == 0.0
+    seen = interface.vector(observation_of(raised), estimate_of(GRASP))
+    assert seen[[22, 23, 24, 25]] == pytest.approx((0.0, 0.5 / SCALE.control_hz, 0.0, 0.0), abs=1e-5)
+
+
+def test_what_lead_remains_at_rest_is_standing_and_what_a_moving_arm_has_is_not():
+    interface = started()
+    interface.sent(Action(np.array([0.0, 0.0, 0.006]), np.zeros(3), 0.08))
+    moving = TOOL.copy()
+    for _ in range(20):
+        moving[2, 3] += 0.002
+        interface.see(observation_of(moving))
+    assert interface.still_s == 0.0
+    assert not interface.standing_m.any()
+    for _ in range(60):  # the setpoint is 6 mm above a tool that does not come
+        interface.see(observation_of(TOOL))
+    assert interface.still_s > 2.0
+    assert interface.standing(observation_of(TOOL)) == pytest.approx((0.0, 0.0, 0.006), abs=1e-4)
+    interface.sent(Action(np.array([0.0, 0.0, 0.1]), np.zeros(3), 0.08))
+    for _ in range(100):
+        interface.see(observation_of(TOOL))
+    assert interface.standing_m[2] == pytest.approx(0.01), "what blocks a tool is not pressed ever harder"
 
 
 def test_a_head_remembers_its_own_last_actions_in_order():
@@ -156,7 +177,7 @@ def test_a_head_remembers_its_own_last_actions_in_order():
     recent = interface.vector(observation_of(TOOL), estimate_of(GRASP))[-NUM_RECENT_ACTIONS * ACTION_DIM :]
     assert recent.reshape(NUM_RECENT_ACTIONS, ACTION_DIM)[:, 0] == pytest.approx([0.2, 0.3, 0.4])
     interface.reset()
-    interface.begin(observation_of(TOOL))
+    interface.see(observation_of(TOOL))
     assert not interface.vector(observation_of(TOOL), estimate_of(GRASP))[-NUM_RECENT_ACTIONS * ACTION_DIM :].any()
 
 

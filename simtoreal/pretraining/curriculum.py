@@ -33,7 +33,6 @@ class CurriculumEnv(GraspStateEnv):
         self._recent: deque[bool] = deque(maxlen=_WINDOW)
         self._all_levels = False
         self._servo = ServoHead()
-        self._misses_told = 0
 
     def show_all_levels(self, all_levels: bool) -> None:
         """From the next episode on every one is of a level of its own, from the nominal world to the target."""
@@ -50,10 +49,7 @@ class CurriculumEnv(GraspStateEnv):
             # The level shapes the scene that the reset draws, so it comes before the environment takes up the seed.
             rng = self.np_random if seed is None else np.random.default_rng(seed)
             self.set_level(float(rng.random()))
-        result = super().reset(seed=seed, options=options)
-        self._servo.reset()
-        self._misses_told = 0
-        return result
+        return super().reset(seed=seed, options=options)
 
     def step(self, action: NDArray[np.float32]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         result = super().step(action)
@@ -65,12 +61,9 @@ class CurriculumEnv(GraspStateEnv):
         return result
 
     def demonstrate(self) -> NDArray[np.float32]:
-        """What the scripted servo would do now, (ACTION_DIM,); ask once per step."""
-        if self._interface.num_misses > self._misses_told:
-            self._servo.retry()
-        self._misses_told = self._interface.num_misses
-        action = self._servo.act(self._observation, self._estimate(), self._interface)
-        return np.clip(action, -1.0, 1.0).astype(np.float32)
+        """What the scripted servo would do in view of the latest observation, (ACTION_DIM,)."""
+        action = self._servo.act(self._observation, self._estimated, self._interface)
+        return action.astype(np.float32)
 
     def curriculum_state(self) -> dict[str, Any]:
         return {"error_scale": self.error_scale, "adaptive": self.ranges.state_dict()}

@@ -51,7 +51,7 @@ def test_a_head_acts_on_an_observation():
     interface = HeadInterface(HeadScale())
     interface.reset()
     observation = Observation(0.0, None, None, np.eye(3), np.eye(4), frames.top_down((0.5, 0, 0.2), 0.1), 0.08, None)
-    interface.begin(observation)
+    interface.see(observation)
     action = LearnedHead(GOOD).act(observation, GraspEstimate(frames.top_down((0.5, 0, 0), 0), 0.04, 0.8), interface)
     assert action.shape == (ACTION_DIM,)
     assert np.abs(action).max() <= 1.0
