@@ -17,7 +17,7 @@ from simtoreal.envs.adaptive import AdaptiveRandomization, AdaptiveSettings
 from simtoreal.envs.gym_envs import MAX_STEPS, EnvConfig, GraspCameraEnv, GraspStateEnv
 from simtoreal.envs.randomization import load_randomization
 from simtoreal.envs.simulated_camera import CameraSetup
-from simtoreal.head_interface import ACTION_DIM, OBSERVATION_DIM
+from simtoreal.head_interface import ACTION_DIM, NUM_OF_ESTIMATE, OBSERVATION_DIM
 from simtoreal.policies.servo import ServoHead
 
 IDS = ("simtoreal/GraspState-v0", "simtoreal/GraspCamera-v0")
@@ -185,7 +185,7 @@ def test_a_camera_env_shows_what_its_camera_has(objects_dir: Path):
         env = GraspCameraEnv(CameraSetup.default("external", 32, modality), config=config, render_mode="rgb_array")
         observation, _ = env.reset(seed=0)
         assert set(observation) == keys
-        assert observation["state"].shape == (OBSERVATION_DIM - 7,)
+        assert observation["state"].shape == (OBSERVATION_DIM - NUM_OF_ESTIMATE,)
         picture = env.render()
         assert (picture is None) == (modality == "depth")
         env.close()
