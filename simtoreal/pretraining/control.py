@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecMonitor
 from simtoreal.envs.gym_envs import EnvConfig
 from simtoreal.head_interface import ACTION_DIM
 from simtoreal.policies.learned_head import LearnedHead, Weights
-from simtoreal.pretraining.cloning import clone_servo
+from simtoreal.pretraining.cloning import Lesson, Reminder, clone_servo
 from simtoreal.pretraining.curriculum import CurriculumEnv
 from simtoreal.pretraining.head_export import export_actor, load_weights, save_weights
 from simtoreal.pretraining.learner_state import restore_learner, save_learner
@@ -35,7 +35,7 @@ _WINDOW = 100  # episodes over which success is averaged
 _START_LEVEL = 0.5  # of the curriculum, for a head that has been cloned; it narrows again where that is too much
 _LEARNING_RATE = 2e-4  # a cloned actor forgets at rates that a fresh one needs
 _NOISE = 0.05  # of deterministic actors, while they explore
-_CLONE = "clone.safetensors"
+_CLONE, _LESSON = "clone.safetensors", "lesson.npz"
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,18 @@ def train_head(config: EnvConfig, plan: ControlPlan, run: ControlRun) -> Weights
         if done is None:
             done = 0
             if plan.cloning_steps:
-                clone_servo(model, envs, plan.cloning_steps, plan.seed, run.progress)
+                lesson = clone_servo(model, envs, plan.cloning_steps, plan.seed, run.progress)
                 envs.env_method("set_level", _START_LEVEL)
+                lesson.save(run.folder / _LESSON)
                 save_weights(export_actor(model), run.folder / _CLONE)
                 save_learner(model, envs, run.folder, 0, 0.0)
         left = plan.total_steps - done
         if left > 0:
             with run.progress.task("control", left) as bar:
-                model.learn(left, callback=_Watch(plan, run, bar, done), progress_bar=False, reset_num_timesteps=False)
+                callbacks: list[BaseCallback] = [_Watch(plan, run, bar, done)]
+                if plan.cloning_steps:
+                    callbacks.append(Reminder(Lesson.load(run.folder / _LESSON).tensors(), plan.seed))
+                model.learn(left, callback=callbacks, progress_bar=False, reset_num_timesteps=False)
         return _better(export_actor(model), envs, plan, run)
     finally:
         envs.close()
