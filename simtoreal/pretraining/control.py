@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecMonitor
 from simtoreal.envs.gym_envs import EnvConfig
 from simtoreal.head_interface import ACTION_DIM
 from simtoreal.policies.learned_head import LearnedHead, Weights
-from simtoreal.pretraining.cloning import Lesson, Reminder, clone_servo
+from simtoreal.pretraining.cloning import Lesson, Reminder, clone_servo, move_actor_slowly
 from simtoreal.pretraining.curriculum import CurriculumEnv
 from simtoreal.pretraining.head_export import export_actor, load_weights, save_weights
 from simtoreal.pretraining.learner_state import restore_learner, save_learner
@@ -33,7 +33,8 @@ from simtoreal.progress import Bar, Progress
 ALGORITHMS = ("SAC", "PPO", "TD3", "DDPG", "A2C")
 _WINDOW = 100  # episodes over which success is averaged
 _START_LEVEL = 0.5  # of the curriculum, for a head that has been cloned; it narrows again where that is too much
-_LEARNING_RATE = 2e-4  # a cloned actor forgets at rates that a fresh one needs
+_LEARNING_RATE = 3e-4
+_CLONE_ENTROPY = 0.0005
 _NOISE = 0.05  # of deterministic actors, while they explore
 _CLONE, _LESSON = "clone.safetensors", "lesson.npz"
 
@@ -106,7 +107,7 @@ def _better(trained: Weights, envs: VecMonitor, plan: ControlPlan, run: ControlR
     Both meet episodes of all levels of the curriculum. Which was kept is told, and both rates are logged.
     """
     clone = load_weights(run.folder / _CLONE) if plan.cloning_steps else None
-    if clone is None:
+    if clone is None or plan.total_steps == 0:
         return trained
     rates = {}
     for name, weights in (("clone", clone), ("trained", trained)):
@@ -164,11 +165,14 @@ def _make_model(plan: ControlPlan, envs: VecMonitor) -> BaseAlgorithm:
             "gradient_steps": plan.num_envs,
         }
     if plan.algorithm == "SAC":
-        # The potential pays hundredths per period: an entropy bonus that starts at one would drown it.
-        settings["ent_coef"] = "auto_0.005"
+        # The potential pays hundredths per period: an entropy bonus that starts at one would drown it. A clone is
+        # surer of itself than the bonus that adapts would ever let it be.
+        settings["ent_coef"] = _CLONE_ENTROPY if plan.cloning_steps else "auto_0.005"
     elif plan.algorithm in ("TD3", "DDPG"):
         settings["action_noise"] = NormalActionNoise(np.zeros(ACTION_DIM), np.full(ACTION_DIM, _NOISE))
     model: BaseAlgorithm = algorithm("MlpPolicy", envs, **settings)
+    if plan.cloning_steps:
+        move_actor_slowly(model)
     model.set_logger(configure(None, []))  # `_Watch` tells the tracker; critics are trained before `learn` makes one
     return model
 

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 from simtoreal.envs.gym_envs import EnvConfig
 from simtoreal.pretraining import cloning
-from simtoreal.pretraining.cloning import clone_servo, mean_action
+from simtoreal.pretraining.cloning import Lesson, Reminder, clone_servo, mean_action, move_actor_slowly
 from simtoreal.pretraining.control import ALGORITHMS
 from simtoreal.pretraining.curriculum import CurriculumEnv
 from simtoreal.progress import Progress
@@ -104,6 +104,43 @@ def test_every_algorithm_can_start_from_a_clone(name: str, envs: Any, quiet: Pro
         mean = mean_action(model, torch.from_numpy(observations)).numpy()
     np.testing.assert_allclose(np.clip(mean, -1.0, 1.0), expected, atol=1e-5)
     assert np.isfinite(expected).all()
+
+
+def test_a_slow_actor_moves_a_share_of_what_it_would(envs: Any):
+    moved = []
+    for slowly in (False, True):
+        model = new_model("SAC", envs)
+        if slowly:
+            move_actor_slowly(model)
+        before = [weight.clone() for weight in model.actor.parameters()]
+        for weight in model.actor.parameters():
+            weight.grad = torch.ones_like(weight)
+        model.actor.optimizer.step()
+        moved.append(max(float((a - b).abs().max()) for a, b in zip(before, model.actor.parameters(), strict=True)))
+        assert model.actor.optimizer.param_groups[0]["lr"] == model.learning_rate, "what the library tells it stays"
+    assert moved[1] == pytest.approx(cloning._ACTOR_RATE_FRAC * moved[0], rel=1e-2)
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_a_reminder_leads_an_actor_back_to_its_lesson_after_a_restart(envs: Any, quiet: Progress, tmp_path: Path):
+    model = new_model("SAC", envs)
+    clone_servo(model, envs, 300, 0, quiet).save(tmp_path / "lesson.npz")
+    observations, actions = Lesson.load(tmp_path / "lesson.npz").tensors()
+
+    def distance() -> float:
+        with torch.no_grad():
+            return float((mean_action(model, observations) - actions).abs().mean())
+
+    with torch.no_grad():
+        for weight in model.actor.parameters():
+            weight.add_(0.05 * torch.randn_like(weight))
+    astray = distance()
+    reminder = Reminder((observations, actions), 0)
+    reminder.init_callback(model)
+    reminder.on_training_start({}, {})
+    for _ in range(300):
+        reminder.on_step()
+    assert distance() < 0.7 * astray
 
 
 def test_all_levels_are_shown_and_then_one_can_be_set(envs: Any):
