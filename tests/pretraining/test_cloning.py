@@ -112,11 +112,13 @@ def test_a_slow_actor_moves_a_share_of_what_it_would(envs: Any):
         model = new_model("SAC", envs)
         if slowly:
             move_actor_slowly(model)
-        before = [weight.clone() for weight in model.actor.parameters()]
+        before = [weight.detach().clone() for weight in model.actor.parameters()]
         for weight in model.actor.parameters():
             weight.grad = torch.ones_like(weight)
         model.actor.optimizer.step()
-        moved.append(max(float((a - b).abs().max()) for a, b in zip(before, model.actor.parameters(), strict=True)))
+        moved.append(
+            max(float((a - b.detach()).abs().max()) for a, b in zip(before, model.actor.parameters(), strict=True))
+        )
         assert model.actor.optimizer.param_groups[0]["lr"] == model.learning_rate, "what the library tells it stays"
     assert moved[1] == pytest.approx(cloning._ACTOR_RATE_FRAC * moved[0], rel=1e-2)
 
