@@ -123,14 +123,10 @@ class BulletCell:
         """
         scene = self._need_scene()
         sent = limited(action, self._setpoint[:3, 3], scene.world.dynamics.table_height_m, self.robot)
-        T = self._setpoint.copy()
-        if sent.delta_rotation_rad.any():
-            T[:3, :3] = frames.rotation_from_vector(sent.delta_rotation_rad) @ T[:3, :3]
-        T[:3, 3] += sent.delta_m
-        self._setpoint = T
+        self._setpoint = frames.moved(self._setpoint, sent.delta_m, sent.delta_rotation_rad)
         self._jaws.measure(self._world.read_fingers())
         due_tick = self._tick + round(scene.world.timing.action_latency_s / TICK_S)
-        self._pending.append(_Setpoint(due_tick, T, sent.gripper_width_m))
+        self._pending.append(_Setpoint(due_tick, self._setpoint, sent.gripper_width_m))
         for _ in range(TICKS_PER_PERIOD):
             self._advance_tick(scene)
         self._watch(scene)

@@ -16,6 +16,7 @@ cell, or under which arm, it works.
 | its own last three actions | 15 | 1 |
 """
 
+import itertools
 import math
 from collections import deque
 from dataclasses import asdict, dataclass
@@ -61,13 +62,13 @@ class HeadInterface:
 
     def __init__(self, scale: HeadScale) -> None:
         self.scale = scale
-        self._recent: deque[FloatArray] = deque(maxlen=NUM_RECENT_ACTIONS)
+        self._recent: deque[list[float]] = deque(maxlen=NUM_RECENT_ACTIONS)
         self._first_yaw = 0.0
         self.reset()
 
     def reset(self) -> None:
         self._recent.clear()
-        self._recent.extend(np.zeros(ACTION_DIM) for _ in range(NUM_RECENT_ACTIONS))
+        self._recent.extend([0.0] * ACTION_DIM for _ in range(NUM_RECENT_ACTIONS))
         self.T_base_tcp_commanded: FloatArray | None = None
         self.commanded_width_m = self.scale.max_opening_m
         self.closed_s = 0.0
@@ -83,12 +84,9 @@ class HeadInterface:
 
     def sent(self, action: Action) -> None:
         """Follows the setpoint with the action that was really sent."""
-        T = self.T_base_tcp_commanded
-        if T is None:
+        if self.T_base_tcp_commanded is None:
             raise ValueError("HeadInterface.sent before the first observation; call begin(observation) first")
-        T = T.copy()
-        T[:3, :3] = frames.rotation_from_vector(action.delta_rotation_rad) @ T[:3, :3]
-        T[:3, 3] += action.delta_m
+        T = frames.moved(self.T_base_tcp_commanded, action.delta_m, action.delta_rotation_rad)
         self.T_base_tcp_commanded = T
         self.commanded_width_m = action.gripper_width_m
         if self.is_closing:
@@ -137,36 +135,35 @@ class HeadInterface:
         error, yaw_error = self.errors(observation, estimate.T_base_grasp)
         lead, yaw_lead = self.lead(observation)
         opening = self.scale.max_opening_m
-        height = observation.T_base_tcp[2, 3]
+        height = float(observation.T_base_tcp[2, 3])
         rise = height - self.closed_at_m if self.closed_s > 0 else 0.0
-        vector = np.concatenate(
-            [
-                error / 0.1,
-                [yaw_error, estimate.quality, estimate.age_s, estimate.width_m / opening],
-                [observation.gripper_width_m / opening, self.commanded_width_m / opening],
-                lead / 0.05,
-                [yaw_lead / 0.3, height / 0.2, min(self.closed_s, 2.0), rise / 0.1],
-                *self._recent,
-            ]
-        )
-        return np.asarray(np.clip(vector, -_CLIP, _CLIP), dtype=np.float32)
+        entries = [
+            *(error / 0.1).tolist(),
+            *(yaw_error, estimate.quality, estimate.age_s, estimate.width_m / opening),
+            *(observation.gripper_width_m / opening, self.commanded_width_m / opening),
+            *(lead / 0.05).tolist(),
+            *(yaw_lead / 0.3, height / 0.2, min(self.closed_s, 2.0), rise / 0.1),
+            *itertools.chain.from_iterable(self._recent),
+        ]
+        return np.array([min(max(entry, -_CLIP), _CLIP) for entry in entries], dtype=np.float32)
 
     def action(self, vector: NDArray[np.floating], observation: Observation) -> Action:
         """The action a head means by (ACTION_DIM,) numbers in [-1, 1]; remembers it."""
-        values = np.clip(np.asarray(vector, dtype=np.float64), -1.0, 1.0)
+        values = [min(max(value, -1.0), 1.0) for value in vector.tolist()]
         self._recent.append(values)
-        delta = values[:3] * self.scale.max_delta_m
-        delta *= min(1.0, self.scale.max_delta_m / max(float(np.linalg.norm(delta)), 1e-9))
+        delta = np.array(values[:3]) * self.scale.max_delta_m
+        delta *= min(1.0, self.scale.max_delta_m / max(math.sqrt(delta @ delta), 1e-9))
         yaw = frames.yaw_of(observation.T_base_tcp)
         # Yaw is measured from above; the tool points down, but a turn about base +Z is a turn about base +Z.
         turn = np.array([0.0, 0.0, values[3] * self.scale.max_yaw_rad])
-        width = self.scale.max_opening_m * float(np.clip(0.5 + 0.75 * values[4], 0.0, 1.0))
+        width = self.scale.max_opening_m * min(max(0.5 + 0.75 * values[4], 0.0), 1.0)
         return Action(_from_tool(delta, yaw), turn, width)
 
 
 def _to_tool(vector: FloatArray, yaw_rad: float) -> FloatArray:
     c, s = math.cos(yaw_rad), math.sin(yaw_rad)
-    return np.array([c * vector[0] + s * vector[1], -s * vector[0] + c * vector[1], vector[2]])
+    x, y, z = vector.tolist()
+    return np.array([c * x + s * y, -s * x + c * y, z])
 
 
 def _from_tool(vector: FloatArray, yaw_rad: float) -> FloatArray:
