@@ -106,6 +106,7 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self._source = NoisyGrasps(self._true, self.config.perception_error, self.np_random)
         self._source.scale = self.error_scale
         self._source.reset()
+        self._goal = self._true.estimate(self._observation)
         self._interface.reset()
         self._interface.begin(self._observation)
         self._steps = 0
@@ -122,6 +123,7 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self._observation = self.cell.get_observation()
         if self._interface.notices_miss(self._observation):
             self._source.missed(self._observation.T_base_tcp)
+        self._goal = self._true.estimate(self._observation)
         self._steps += 1
         terms = self._reward.step(self._situation(), action)
         success = self.cell.outcome.success
@@ -151,10 +153,9 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     # --- inside
 
     def _estimate(self) -> GraspEstimate:
-        estimate = self._source.estimate(self._observation)
-        if estimate is None:  # nothing graspable: aim at the tool itself, quality zero
+        if self._goal is None:  # nothing graspable: aim at the tool itself, quality zero
             return GraspEstimate(self._observation.T_base_tcp, 0.0, 0.0)
-        return estimate
+        return self._source.perceived(self._goal, self._observation)
 
     def _reset_scene(self) -> Observation:
         for _ in range(_MAX_REDRAWS):
@@ -188,8 +189,7 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     def _situation(self) -> Situation:
         outcome = self.cell.outcome
         T_base_tcp = self._observation.T_base_tcp
-        true = self._true.estimate(self._observation) if self._source is not None else None
-        goal = true.T_base_grasp if true is not None else T_base_tcp
+        goal = T_base_tcp if self._goal is None else self._goal.T_base_grasp
         return Situation(
             distance_m=float(np.linalg.norm(goal[:3, 3] - T_base_tcp[:3, 3])),
             yaw_error_rad=frames.wrap_half_turn(frames.yaw_of(goal) - frames.yaw_of(T_base_tcp)),

@@ -50,8 +50,8 @@ class PrivilegedGrasps:
         if self._chosen is None:
             return None
         index, T_base_grasp, width_m, quality = self._chosen
-        now = self._cell.object_poses()[index]
-        if self._cell.rises_m[index] < 0.01 and _differs(self._poses[index], now):
+        lies = self._cell.rises_m[index] < 0.01
+        if lies and _differs(self._poses[index], self._cell.object_poses()[index]):
             self._refresh()
             if self._chosen is None:
                 return None

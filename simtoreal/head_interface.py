@@ -115,14 +115,19 @@ class HeadInterface:
         By the other half turn where the nearer one leads far away from the yaw that the episode began with: a wrist
         that goes on turning the same way meets its end.
         """
+        x, y, z, turn = self._errors(observation, T_base_goal)
+        return np.array([x, y, z]), turn
+
+    def _errors(self, observation: Observation, T_base_goal: FloatArray) -> tuple[float, float, float, float]:
         yaw = frames.yaw_of(observation.T_base_tcp)
-        offset = T_base_goal[:3, 3] - observation.T_base_tcp[:3, 3]
+        x, y, z = observation.T_base_tcp[:3, 3].tolist()
+        goal_x, goal_y, goal_z = T_base_goal[:3, 3].tolist()
         turn = frames.wrap_half_turn(frames.yaw_of(T_base_goal) - yaw)
         wound = math.remainder(yaw + turn - self._first_yaw, 2.0 * math.pi)
         over = abs(wound) - _MAX_WOUND_RAD
         if turn * wound > 0.0 and over > (0.0 if abs(turn) > _SMALL_TURN_RAD else _SMALL_TURN_RAD):
             turn -= math.copysign(math.pi, wound)
-        return _to_tool(offset, yaw), turn
+        return *_to_tool(goal_x - x, goal_y - y, yaw), goal_z - z, turn
 
     def lead(self, observation: Observation) -> tuple[FloatArray, float]:
         """Setpoint minus measured tool, likewise."""
@@ -132,20 +137,22 @@ class HeadInterface:
 
     def vector(self, observation: Observation, estimate: GraspEstimate) -> NDArray[np.float32]:
         """The observation of a head, (OBSERVATION_DIM,)."""
-        error, yaw_error = self.errors(observation, estimate.T_base_grasp)
-        lead, yaw_lead = self.lead(observation)
+        self.begin(observation)
+        assert self.T_base_tcp_commanded is not None
+        x, y, z, yaw_error = self._errors(observation, estimate.T_base_grasp)
+        lead_x, lead_y, lead_z, yaw_lead = self._errors(observation, self.T_base_tcp_commanded)
         opening = self.scale.max_opening_m
         height = float(observation.T_base_tcp[2, 3])
         rise = height - self.closed_at_m if self.closed_s > 0 else 0.0
         entries = [
-            *(error / 0.1).tolist(),
+            *(x / 0.1, y / 0.1, z / 0.1),
             *(yaw_error, estimate.quality, estimate.age_s, estimate.width_m / opening),
             *(observation.gripper_width_m / opening, self.commanded_width_m / opening),
-            *(lead / 0.05).tolist(),
+            *(lead_x / 0.05, lead_y / 0.05, lead_z / 0.05),
             *(yaw_lead / 0.3, height / 0.2, min(self.closed_s, 2.0), rise / 0.1),
             *itertools.chain.from_iterable(self._recent),
         ]
-        return np.array([min(max(entry, -_CLIP), _CLIP) for entry in entries], dtype=np.float32)
+        return np.array(entries, dtype=np.float32).clip(-_CLIP, _CLIP)
 
     def action(self, vector: NDArray[np.floating], observation: Observation) -> Action:
         """The action a head means by (ACTION_DIM,) numbers in [-1, 1]; remembers it."""
@@ -157,14 +164,11 @@ class HeadInterface:
         # Yaw is measured from above; the tool points down, but a turn about base +Z is a turn about base +Z.
         turn = np.array([0.0, 0.0, values[3] * self.scale.max_yaw_rad])
         width = self.scale.max_opening_m * min(max(0.5 + 0.75 * values[4], 0.0), 1.0)
-        return Action(_from_tool(delta, yaw), turn, width)
+        x, y, z = delta.tolist()
+        return Action(np.array([*_to_tool(x, y, -yaw), z]), turn, width)
 
 
-def _to_tool(vector: FloatArray, yaw_rad: float) -> FloatArray:
+def _to_tool(x: float, y: float, yaw_rad: float) -> tuple[float, float]:
+    """A horizontal vector along the axes of the base, along those of a tool turned by a yaw."""
     c, s = math.cos(yaw_rad), math.sin(yaw_rad)
-    x, y, z = vector.tolist()
-    return np.array([c * x + s * y, -s * x + c * y, z])
-
-
-def _from_tool(vector: FloatArray, yaw_rad: float) -> FloatArray:
-    return _to_tool(vector, -yaw_rad)
+    return c * x + s * y, -s * x + c * y
