@@ -116,8 +116,7 @@ def top_down(position_m: ArrayLike, yaw_rad: float) -> Matrix:
 def moved(T_base_tcp: Matrix, delta_m: Matrix, delta_rotation_rad: Matrix) -> Matrix:
     """A pose (4, 4) after a translation (3,) and a turn about its own origin (3,), both along the axes of the base."""
     T = T_base_tcp.copy()
-    if delta_rotation_rad.any():
-        T[:3, :3] = rotation_from_vector(delta_rotation_rad) @ T[:3, :3]
+    T[:3, :3] = rotation_from_vector(delta_rotation_rad) @ T[:3, :3]
     T[:3, 3] += delta_m
     return T
 
