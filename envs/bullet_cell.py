@@ -123,14 +123,10 @@ class BulletCell:
         """
         scene = self._need_scene()
         sent = limited(action, self._setpoint[:3, 3], scene.world.dynamics.table_height_m, self.robot)
-        T = self._setpoint.copy()
-        if sent.delta_rotation_rad.any():
-            T[:3, :3] = frames.rotation_from_vector(sent.delta_rotation_rad) @ T[:3, :3]
-        T[:3, 3] += sent.delta_m
-        self._setpoint = T
+        self._setpoint = frames.moved(self._setpoint, sent.delta_m, sent.delta_rotation_rad)
         self._jaws.measure(self._world.read_fingers())
         due_tick = self._tick + round(scene.world.timing.action_latency_s / TICK_S)
-        self._pending.append(_Setpoint(due_tick, T, sent.gripper_width_m))
+        self._pending.append(_Setpoint(due_tick, self._setpoint, sent.gripper_width_m))
         for _ in range(TICKS_PER_PERIOD):
             self._advance_tick(scene)
         self._watch(scene)
@@ -156,8 +152,8 @@ class BulletCell:
 
     @property
     def rises_m(self) -> tuple[float, ...]:
-        """Privileged: how far each free object is above where it lay."""
-        return tuple(self._world.position(body)[2] - z for body, z in zip(self._bodies, self._rest_z, strict=True))
+        """Privileged: how far each free object is above where it lay, as of the end of the last control period."""
+        return self._rises_m
 
     @property
     def time_s(self) -> float:
@@ -218,6 +214,7 @@ class BulletCell:
             if moved_m > _MAX_SETTLE_MOTION_M or T[2, 3] < scene.world.dynamics.table_height_m:
                 raise InvalidScene(f"{item.asset.name}: rolled away or fell through the table while settling")
         self._rest_z = [self._world.position(body)[2] for body in self._bodies]
+        self._rises_m = (0.0,) * len(self._bodies)
 
     def _start_clock(self, scene: Scene) -> None:
         self._tick = 0
@@ -278,7 +275,7 @@ class BulletCell:
 
     def _capture(self) -> Observation:
         q, finger_joints = self._world.read_joints()
-        if not math.isfinite(q.sum() + sum(finger_joints)):
+        if not math.isfinite(sum(q.tolist()) + sum(finger_joints)):
             raise self._lost("the physics returned joint positions that are not finite")
         T_base_tcp, width_m = self._measured_tool(q, finger_joints)
         if self._camera is None:
@@ -300,12 +297,13 @@ class BulletCell:
         positions = [self._world.position(body) for body in self._bodies]
         for position in positions:
             self._check_object(position, scene.world.dynamics.table_height_m)
+        self._rises_m = tuple(p[2] - z for p, z in zip(positions, self._rest_z, strict=True))
         width_frac = self._jaws.width_m / self.robot.gripper.max_opening_m
         gripping = width_frac < CLOSED_FRAC and self._jaws.is_closing
         self.outcome.update(
             Reading(
                 t_s=self.time_s,
-                rises_m=tuple(p[2] - z for p, z in zip(positions, self._rest_z, strict=True)),
+                rises_m=self._rises_m,
                 commanded_width_frac=width_frac,
                 gripper_width_m=self._jaws.measured_m,
                 finger_contacts=self._finger_contacts() if gripping else (False,) * len(self._bodies),

@@ -207,7 +207,8 @@ class BulletWorld:
         )
 
     def command_fingers(self, targets: FloatArray, efforts: FloatArray, speeds: FloatArray) -> None:
-        for joint, target, effort, speed in zip(self._fingers, targets, efforts, speeds, strict=True):
+        commands = zip(self._fingers, targets.tolist(), efforts.tolist(), speeds.tolist(), strict=True)
+        for joint, target, effort, speed in commands:
             self._client.setJointMotorControl2(
                 self.body, joint, pb.POSITION_CONTROL, targetPosition=target, force=effort, maxVelocity=speed
             )

@@ -9,7 +9,7 @@ Example:
     >>> env = gymnasium.make("simtoreal/GraspState-v0", randomization="none")
     >>> observation, info = env.reset(seed=0)
     >>> observation.shape, env.action_space.shape
-    ((42,), (5,))
+    ((43,), (5,))
     >>> env.close()
 """
 
@@ -106,6 +106,7 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self._source = NoisyGrasps(self._true, self.config.perception_error, self.np_random)
         self._source.scale = self.error_scale
         self._source.reset()
+        self._goal = self._true.estimate(self._observation)
         self._interface.reset()
         self._interface.see(self._observation)
         self._steps = 0
@@ -123,6 +124,7 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self._interface.see(self._observation)
         if self._interface.notices_miss(self._observation):
             self._source.missed(self._observation.T_base_tcp)
+        self._goal = self._true.estimate(self._observation)
         self._steps += 1
         terms = self._reward.step(self._situation(), action)
         success = self.cell.outcome.success
@@ -153,10 +155,9 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     # --- inside
 
     def _estimate(self) -> GraspEstimate:
-        estimate = self._source.estimate(self._observation)
-        if estimate is None:  # nothing graspable: aim at the tool itself, quality zero
+        if self._goal is None:  # nothing graspable: aim at the tool itself, quality zero
             return GraspEstimate(self._observation.T_base_tcp, 0.0, 0.0)
-        return estimate
+        return self._source.perceived(self._goal, self._observation)
 
     def _reset_scene(self) -> Observation:
         for _ in range(_MAX_REDRAWS):
@@ -190,8 +191,7 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     def _situation(self) -> Situation:
         outcome = self.cell.outcome
         T_base_tcp = self._observation.T_base_tcp
-        true = self._true.estimate(self._observation) if self._source is not None else None
-        goal = true.T_base_grasp if true is not None else T_base_tcp
+        goal = T_base_tcp if self._goal is None else self._goal.T_base_grasp
         return Situation(
             distance_m=float(np.linalg.norm(goal[:3, 3] - T_base_tcp[:3, 3])),
             yaw_error_rad=frames.wrap_half_turn(frames.yaw_of(goal) - frames.yaw_of(T_base_tcp)),
@@ -212,7 +212,7 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 
 
 class GraspCameraEnv(GraspStateEnv):
-    """The camera in the loop: `rgb` (H, W, 3), `depth_m` (H, W, 1) with 0 for no return, and `state` (31,).
+    """The camera in the loop: `rgb` (H, W, 3), `depth_m` (H, W, 1) with 0 for no return, and `state` (32,).
 
     `state` is the proprioceptive part of the head's observation; there is no grasp estimate in it.
 

@@ -35,38 +35,40 @@ class NoisyGrasps:
 
     def estimate(self, observation: Observation) -> GraspEstimate | None:
         true = self._source.estimate(observation)
-        if true is None:
-            return None
+        return None if true is None else self.perceived(true, observation)
+
+    def perceived(self, true: GraspEstimate, observation: Observation) -> GraspEstimate:
+        """What perception makes of a true grasp, for callers that have already asked for it."""
         if self._last is None or not self._is_close(observation, self._last):
             self._last = self._spoil(true, observation)
             self._seen_at_s = observation.t_s
         return self._last._replace(age_s=max(0.0, observation.t_s - self._seen_at_s))
 
     def _draw_episode(self) -> None:
-        self._shared = self._rng.normal(size=5)
+        self._shared = self._rng.standard_normal(5).tolist()
         self._wrong_draw = float(self._rng.random())
         angle = self._rng.uniform(-math.pi, math.pi)
-        self._wrong_offset = (
-            _WRONG_OFFSET_M * self._rng.uniform(0.5, 1.5) * np.array([math.cos(angle), math.sin(angle)])
-        )
+        offset_m = _WRONG_OFFSET_M * self._rng.uniform(0.5, 1.5)
+        self._wrong_offset_m = offset_m * math.cos(angle), offset_m * math.sin(angle)
         self._last = None
         self._seen_at_s = 0.0
 
     def _is_close(self, observation: Observation, last: GraspEstimate) -> bool:
-        above_m = observation.T_base_tcp[2, 3] - last.T_base_grasp[2, 3]
-        across_m = math.dist(observation.T_base_tcp[:2, 3], last.T_base_grasp[:2, 3])
-        return above_m < _FREEZE_ABOVE_M and across_m < 0.04
+        *tool, tool_z = observation.T_base_tcp[:3, 3].tolist()
+        *grasp, grasp_z = last.T_base_grasp[:3, 3].tolist()
+        return bool(tool_z - grasp_z < _FREEZE_ABOVE_M and math.dist(tool, grasp) < 0.04)
 
     def _spoil(self, true: GraspEstimate, observation: Observation) -> GraspEstimate:
-        T = true.T_base_grasp
-        distance_m = math.dist(T[:3, 3], observation.T_base_tcp[:3, 3]) + _CAMERA_ABOVE_TOOL_M
-        error = self._error.at(distance_m)
-        noise = self.scale * (_SHARED * self._shared + 0.6 * self._rng.normal(size=5))
-        position = T[:3, 3] + noise[:3] * (error["lateral_m"], error["lateral_m"], error["height_m"])
-        quality = min(max(true.quality + 0.08 * float(noise[4]), 0.0), 1.0)
+        x, y, z = true.T_base_grasp[:3, 3].tolist()
+        error = self._error.at(math.dist((x, y, z), observation.T_base_tcp[:3, 3].tolist()) + _CAMERA_ABOVE_TOOL_M)
+        fresh = self._rng.standard_normal(5).tolist()
+        noise = [self.scale * (_SHARED * a + 0.6 * b) for a, b in zip(self._shared, fresh, strict=True)]
+        along_x, along_y, along_z, turn, other = noise
+        x, y, z = x + along_x * error["lateral_m"], y + along_y * error["lateral_m"], z + along_z * error["height_m"]
+        quality = min(max(true.quality + 0.08 * other, 0.0), 1.0)
         if self._wrong_draw < self.scale * error["wrong_frac"]:
-            position[:2] += self._wrong_offset
+            x, y = x + self._wrong_offset_m[0], y + self._wrong_offset_m[1]
             quality *= 0.7
-        pose = frames.top_down(position, frames.yaw_of(T) + noise[3] * error["yaw_rad"])
-        width_m = min(max(true.width_m * (1.0 + 0.1 * float(noise[4])), 0.0), 0.1)
+        pose = frames.top_down((x, y, z), frames.yaw_of(true.T_base_grasp) + turn * error["yaw_rad"])
+        width_m = min(max(true.width_m * (1.0 + 0.1 * other), 0.0), 0.1)
         return GraspEstimate(pose, width_m, quality)

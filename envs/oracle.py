@@ -50,8 +50,8 @@ class PrivilegedGrasps:
         if self._chosen is None:
             return None
         index, T_base_grasp, width_m, quality = self._chosen
-        now = self._cell.object_poses()[index]
-        if self._cell.rises_m[index] < 0.01 and _differs(self._poses[index], now):
+        lies = self._cell.rises_m[index] < 0.01
+        if lies and _differs(self._poses[index], self._cell.object_poses()[index]):
             self._refresh()
             if self._chosen is None:
                 return None
@@ -122,9 +122,11 @@ class PrivilegedGrasps:
 
 
 def _differs(T_a: FloatArray, T_b: FloatArray) -> bool:
-    if float(np.abs(T_a[:3, 3] - T_b[:3, 3]).max()) > _MOVED_M:
+    rows = list(zip(T_a[:3].tolist(), T_b[:3].tolist(), strict=True))
+    if max(abs(a[3] - b[3]) for a, b in rows) > _MOVED_M:
         return True
-    return float(np.vdot(T_a[:3, :3], T_b[:3, :3])) < 1 + 2 * math.cos(_TURNED_RAD)  # the trace of R_a^T R_b
+    trace = sum(a[0] * b[0] + a[1] * b[1] + a[2] * b[2] for a, b in rows)  # of R_a^T R_b
+    return bool(trace < 1 + 2 * math.cos(_TURNED_RAD))
 
 
 def _level(T: FloatArray) -> FloatArray:

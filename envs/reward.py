@@ -46,7 +46,7 @@ class PotentialReward:
     def __init__(self, config: RewardConfig) -> None:
         self.config = config
         self._previous: dict[str, float] = {}
-        self._previous_action: NDArray[np.float64] | None = None
+        self._previous_action: list[float] | None = None
 
     def reset(self, situation: Situation) -> None:
         self._previous = self._potentials(situation)
@@ -60,10 +60,11 @@ class PotentialReward:
         terms["success"] = config.success * situation.success
         terms["time"] = config.time
         terms["collision"] = config.collision * situation.collided
-        change = 0.0 if self._previous_action is None else float(np.mean((action - self._previous_action) ** 2))
-        terms["smooth"] = config.smooth * change
+        values = action.tolist()
+        changes = [a - b for a, b in zip(values, self._previous_action or values, strict=True)]
+        terms["smooth"] = config.smooth * (sum(change * change for change in changes) / len(changes))
         self._previous = now
-        self._previous_action = np.array(action, dtype=np.float64)
+        self._previous_action = values
         return terms
 
     def _potentials(self, situation: Situation) -> dict[str, float]:

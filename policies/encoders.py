@@ -86,7 +86,7 @@ class GraspNet(nn.Module):
         heights = view[:, self._height_channel, None]
         highest = nn.functional.max_pool2d(heights, CELL_PX)
         lowest = -nn.functional.max_pool2d(-heights, CELL_PX)
-        around = nn.functional.max_pool2d(heights, 3 * CELL_PX, CELL_PX, CELL_PX)
+        around = nn.functional.max_pool2d(highest, 3, 1, 1)
         return torch.cat([highest, lowest, around], 1)
 
 

@@ -124,15 +124,12 @@ def _candidates(grasp_map: NDArray[np.float32], chosen: NDArray[np.int64], viewp
     points = camera.at_height(
         np.column_stack([u, v]), fields[:, 2] * HEIGHT_SCALE_M, viewpoint.K, viewpoint.T_base_view
     )
+    widths_m = np.clip(fields[:, 1], 0.0, 1.2) * WIDTH_SCALE_M
+    columns = (points, yaw, widths_m, fields[:, 0], u, v)
     return [
-        Candidate(
-            frames.top_down(points[n], float(yaw[n])),
-            float(np.clip(fields[n, 1], 0.0, 1.2) * WIDTH_SCALE_M),
-            float(fields[n, 0]),
-            (float(u[n]), float(v[n])),
-        )
-        for n in range(len(chosen))
-        if np.isfinite(points[n]).all()
+        Candidate(frames.top_down(point, turn), width_m, quality, (pixel_u, pixel_v))
+        for point, turn, width_m, quality, pixel_u, pixel_v in zip(*(c.tolist() for c in columns), strict=True)
+        if math.isfinite(sum(point))
     ]
 
 

@@ -81,37 +81,22 @@ def make_view(observation: Observation, spec: ViewSpec) -> View:
     """
     _check(observation, spec)
     K, T_base_view, edge_m = _virtual_camera(observation, spec)
-    directions = _view_rays(K, spec.pixels) @ (T_base_view[:3, :3].T @ observation.T_base_cam[:3, :3])
-    forward = directions[..., 2] > 1e-6
-    unit = directions / np.where(forward, directions[..., 2], 1.0)[..., None]
-    pixels = np.stack(
-        [
-            unit[..., 0] * observation.K[0, 0] + observation.K[0, 2],
-            unit[..., 1] * observation.K[1, 1] + observation.K[1, 2],
-        ],
-        axis=-1,
-    )
+    x, y, forward = _slopes(K, T_base_view[:3, :3].T @ observation.T_base_cam[:3, :3], spec.pixels)
+    u, v = x * observation.K[0, 0] + observation.K[0, 2], y * observation.K[1, 1] + observation.K[1, 2]
     if observation.distortion is not None:
-        pixels = camera.distort_pixels(pixels, observation.K, observation.distortion)
+        u, v = np.moveaxis(camera.distort_pixels(np.stack([u, v], -1), observation.K, observation.distortion), -1, 0)
     image = observation.rgb if observation.rgb is not None else observation.depth_m
     assert image is not None
     rows, columns = image.shape[:2]
-    valid = (
-        forward
-        & (pixels[..., 0] > -0.5)
-        & (pixels[..., 0] < columns - 0.5)
-        & (pixels[..., 1] > -0.5)
-        & (pixels[..., 1] < rows - 0.5)
-    )
-    map_x = np.where(valid, pixels[..., 0], -10.0).astype(np.float32)
-    map_y = np.where(valid, pixels[..., 1], -10.0).astype(np.float32)
+    valid = forward & (u > -0.5) & (u < columns - 0.5) & (v > -0.5) & (v < rows - 0.5)
+    map_x, map_y = np.where(valid, u, -10.0).astype(np.float32), np.where(valid, v, -10.0).astype(np.float32)
     rgb = np.zeros((spec.pixels, spec.pixels, 3), dtype=np.uint8)
     if observation.rgb is not None and spec.modality != "depth":
         rgb = _warp_rgb(observation.rgb, map_x, map_y)
     height = np.full((spec.pixels, spec.pixels), np.nan, dtype=np.float32)
     if observation.depth_m is not None and spec.modality != "rgb":
         depth = _warp_depth(observation.depth_m, map_x, map_y, valid)
-        rise = unit @ observation.T_base_cam[2, :3]
+        rise = x * observation.T_base_cam[2, 0] + y * observation.T_base_cam[2, 1] + observation.T_base_cam[2, 2]
         height = (observation.T_base_cam[2, 3] + depth * rise).astype(np.float32)
     return View(rgb, height, valid, K, T_base_view, edge_m)
 
@@ -166,11 +151,14 @@ def _virtual_camera(observation: Observation, spec: ViewSpec) -> tuple[FloatArra
     return K, frames.look_at(eye, target, up), edge_m
 
 
-def _view_rays(K: FloatArray, pixels: int) -> FloatArray:
-    """Directions (P, P, 3) of view pixels in the view frame, unit depth."""
-    axis = (np.arange(pixels) - K[0, 2]) / K[0, 0]
-    x, y = np.meshgrid(axis, axis)
-    return np.stack([x, y, np.ones_like(x)], axis=-1)
+def _slopes(K: FloatArray, R_view_cam: FloatArray, pixels: int) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+    """Rays of the view's pixels in the real camera: x and y (P, P) at unit depth, and whether they are before it."""
+    across = (np.arange(pixels) - K[0, 2]) / K[0, 0]
+    down = across[:, None]
+    x, y, z = (row[0] * across + row[1] * down + row[2] for row in R_view_cam.T)
+    forward = z > 1e-6
+    z = np.where(forward, z, 1.0)
+    return x / z, y / z, forward
 
 
 def _warp_rgb(rgb: NDArray[np.uint8], map_x: NDArray[np.float32], map_y: NDArray[np.float32]) -> NDArray[np.uint8]:

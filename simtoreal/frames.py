@@ -45,7 +45,7 @@ def quat_to_rotation(quat_xyzw: ArrayLike) -> Matrix:
     Raises:
         ValueError: the quaternion is zero or not finite.
     """
-    x, y, z, w = (float(value) for value in np.asarray(quat_xyzw, dtype=np.float64))
+    x, y, z, w = map(float, np.asarray(quat_xyzw).tolist())
     norm = math.sqrt(x * x + y * y + z * z + w * w)
     if not math.isfinite(norm) or norm < 1e-12:
         raise ValueError(f"quat_xyzw must be finite and not zero, got {quat_xyzw}")
@@ -79,7 +79,7 @@ def rotation_to_quat(R: Matrix) -> Matrix:
 
 def rotation_from_vector(vector_rad: ArrayLike) -> Matrix:
     """Rotation matrix (3, 3) of a rotation vector (3,) in radians (Rodrigues)."""
-    x, y, z = (float(value) for value in np.asarray(vector_rad, dtype=np.float64))
+    x, y, z = map(float, np.asarray(vector_rad).tolist())
     angle = math.sqrt(x * x + y * y + z * z)
     if angle < 1e-12:
         return np.eye(3)
@@ -109,7 +109,16 @@ def top_down(position_m: ArrayLike, yaw_rad: float) -> Matrix:
     `yaw_rad` is the angle from base +X to tool +X, the direction the jaws close in.
     """
     c, s = math.cos(yaw_rad), math.sin(yaw_rad)
-    return transform(position_m, [[c, s, 0.0], [s, -c, 0.0], [0.0, 0.0, -1.0]])
+    x, y, z = np.asarray(position_m).tolist()
+    return np.array([[c, s, 0.0, x], [s, -c, 0.0, y], [0.0, 0.0, -1.0, z], [0.0, 0.0, 0.0, 1.0]])
+
+
+def moved(T_base_tcp: Matrix, delta_m: Matrix, delta_rotation_rad: Matrix) -> Matrix:
+    """A pose (4, 4) after a translation (3,) and a turn about its own origin (3,), both along the axes of the base."""
+    T = T_base_tcp.copy()
+    T[:3, :3] = rotation_from_vector(delta_rotation_rad) @ T[:3, :3]
+    T[:3, 3] += delta_m
+    return T
 
 
 def yaw_of(T_base_tcp: Matrix) -> float:

@@ -10,16 +10,18 @@ their own, so what one does follows from what it sees, and can be learned from a
 | yaw from tool to grasp, by the nearer half turn: coarse, fine | 2 | 1 rad, tanh of 0.1 rad |
 | quality, age of the image | 2 | 1, 1 s |
 | width between the jaws: expected, measured, commanded | 3 | full opening |
-| measured width between the jaws, fine | 1 | tanh of 4 mm |
+| measured width between the jaws: fine | 1 | tanh of 4 mm |
 | lead of the setpoint over the measured tool: position, yaw | 4 | 0.05 m, 0.3 rad |
 | standing lead: what of it remained when the arm was last at rest | 3 | 0.01 m |
 | measured height of the tool above the nominal table | 1 | 0.2 m |
 | time since the jaws were told to close, to open | 2 | 1 s, 2 s |
 | rise of the tool since the jaws were told to close: measured, commanded | 2 | 0.1 m |
 | for how long neither tool nor jaws have moved | 1 | 0.5 s |
+| misses so far | 1 | 3 |
 | its own last three actions | 15 | 1 |
 """
 
+import itertools
 import math
 from collections import deque
 from dataclasses import asdict, dataclass
@@ -34,7 +36,7 @@ FloatArray = NDArray[np.float64]
 ACTION_DIM = 5  # dx, dy, dz, dyaw, jaws (+1 open, -1 closed)
 NUM_RECENT_ACTIONS = 3
 NUM_OF_ESTIMATE = 11  # the first entries of an observation speak of the grasp estimate, the others of the arm
-OBSERVATION_DIM = NUM_OF_ESTIMATE + 16 + NUM_RECENT_ACTIONS * ACTION_DIM
+OBSERVATION_DIM = NUM_OF_ESTIMATE + 17 + NUM_RECENT_ACTIONS * ACTION_DIM
 _CLIP = 5.0
 _MAX_WOUND_RAD = 1.75  # away from the first yaw; a little over a quarter turn, so that grasps at its end do not flip
 _SMALL_TURN_RAD = 0.3  # so little farther is no reason to go round the other way
@@ -70,24 +72,24 @@ class HeadInterface:
 
     def __init__(self, scale: HeadScale) -> None:
         self.scale = scale
-        self._recent: deque[FloatArray] = deque(maxlen=NUM_RECENT_ACTIONS)
+        self._recent: deque[list[float]] = deque(maxlen=NUM_RECENT_ACTIONS)
         self._first_yaw = 0.0
         self.reset()
 
     def reset(self) -> None:
         self._recent.clear()
-        self._recent.extend(np.zeros(ACTION_DIM) for _ in range(NUM_RECENT_ACTIONS))
+        self._recent.extend([0.0] * ACTION_DIM for _ in range(NUM_RECENT_ACTIONS))
         self.T_base_tcp_commanded: FloatArray | None = None
         self.commanded_width_m = self.scale.max_opening_m
         self.closed_s = 0.0  # since the jaws were told to close; 0 while they are told to be open
         self.open_s = 0.0  # likewise to open, or since the episode began
         self.closed_at_m = 0.0
         self.still_s = 0.0  # for how long neither tool nor jaws have moved
-        self.standing_m = np.zeros(3)  # lead of the setpoint that remains at rest, base frame
         self.num_misses = 0
         self._miss_told = False
+        self._standing_m = [0.0, 0.0, 0.0]  # lead of the setpoint that remains at rest, base frame
         self._settled_s = 0.0
-        self._seen: FloatArray | None = None
+        self._seen: list[float] | None = None
 
     def see(self, observation: Observation) -> None:
         """Takes note of an observation: once in every control period, before anything else is asked.
@@ -97,26 +99,24 @@ class HeadInterface:
         if self.T_base_tcp_commanded is None:
             self.T_base_tcp_commanded = observation.T_base_tcp.copy()
             self._first_yaw = frames.yaw_of(observation.T_base_tcp)
-        setpoint_m = self.T_base_tcp_commanded[:3, 3]
-        seen = np.array([*observation.T_base_tcp[:3, 3], observation.gripper_width_m, *setpoint_m])
-        change = np.full(7, np.inf) if self._seen is None else np.abs(seen - self._seen)
+        tool = observation.T_base_tcp[:3, 3].tolist()
+        setpoint = self.T_base_tcp_commanded[:3, 3].tolist()
+        seen = [*tool, observation.gripper_width_m, *setpoint]
+        change = [abs(now - before) for now, before in zip(seen, self._seen or [math.inf] * 7, strict=True)]
         self._seen = seen
         period_s = 1.0 / self.scale.control_hz
-        self.still_s = 0.0 if change[:4].max() > _STILL_M else self.still_s + period_s
+        self.still_s = 0.0 if max(change[:4]) > _STILL_M else self.still_s + period_s
         # A late arm is still at first, although its setpoint has long been on its way: that is no standing lead.
-        self._settled_s = 0.0 if change.max() > _STILL_M else self._settled_s + period_s
+        self._settled_s = 0.0 if max(change) > _STILL_M else self._settled_s + period_s
         if self._settled_s > _SETTLED_S and not self.is_closing:
-            self.standing_m += _STANDING_GAIN * (setpoint_m - seen[:3] - self.standing_m)
-            self.standing_m = np.clip(self.standing_m, -_MAX_STANDING_M, _MAX_STANDING_M)
+            self._standing_m = [
+                min(max(old + _STANDING_GAIN * (ahead - at - old), -_MAX_STANDING_M), _MAX_STANDING_M)
+                for old, ahead, at in zip(self._standing_m, setpoint, tool, strict=True)
+            ]
 
     def sent(self, action: Action) -> None:
         """Follows the setpoint with the action that was really sent."""
-        T = self.T_base_tcp_commanded
-        if T is None:
-            raise ValueError("HeadInterface.sent before the first observation; call see(observation) first")
-        T = T.copy()
-        T[:3, :3] = frames.rotation_from_vector(action.delta_rotation_rad) @ T[:3, :3]
-        T[:3, 3] += action.delta_m
+        T = frames.moved(self._setpoint(), action.delta_m, action.delta_rotation_rad)
         self.T_base_tcp_commanded = T
         self.commanded_width_m = action.gripper_width_m
         period_s = 1.0 / self.scale.control_hz
@@ -157,14 +157,19 @@ class HeadInterface:
         By the other half turn where the nearer one leads far away from the yaw that the episode began with: a wrist
         that goes on turning the same way meets its end.
         """
+        x, y, z, turn = self._errors(observation, T_base_goal)
+        return np.array([x, y, z]), turn
+
+    def _errors(self, observation: Observation, T_base_goal: FloatArray) -> tuple[float, float, float, float]:
         yaw = frames.yaw_of(observation.T_base_tcp)
-        offset = T_base_goal[:3, 3] - observation.T_base_tcp[:3, 3]
+        x, y, z = observation.T_base_tcp[:3, 3].tolist()
+        goal_x, goal_y, goal_z = T_base_goal[:3, 3].tolist()
         turn = frames.wrap_half_turn(frames.yaw_of(T_base_goal) - yaw)
         wound = math.remainder(yaw + turn - self._first_yaw, 2.0 * math.pi)
         over = abs(wound) - _MAX_WOUND_RAD
         if turn * wound > 0.0 and over > (0.0 if abs(turn) > _SMALL_TURN_RAD else _SMALL_TURN_RAD):
             turn -= math.copysign(math.pi, wound)
-        return _to_tool(offset, yaw), turn
+        return *_to_tool(goal_x - x, goal_y - y, yaw), goal_z - z, turn
 
     def lead(self, observation: Observation) -> tuple[FloatArray, float]:
         """Setpoint minus measured tool, likewise.
@@ -172,55 +177,59 @@ class HeadInterface:
         Raises:
             ValueError: nothing was seen yet.
         """
-        if self.T_base_tcp_commanded is None:
-            raise ValueError("HeadInterface.lead before the first observation; call see(observation) first")
-        return self.errors(observation, self.T_base_tcp_commanded)
+        return self.errors(observation, self._setpoint())
 
     def standing(self, observation: Observation) -> FloatArray:
         """The standing lead (3,) in the tool-yaw frame."""
-        return _to_tool(self.standing_m, frames.yaw_of(observation.T_base_tcp))
+        x, y, z = self._standing_m
+        return np.array([*_to_tool(x, y, frames.yaw_of(observation.T_base_tcp)), z])
 
     def vector(self, observation: Observation, estimate: GraspEstimate) -> NDArray[np.float32]:
-        """The observation of a head, (OBSERVATION_DIM,)."""
-        error, yaw_error = self.errors(observation, estimate.T_base_grasp)
-        lead, yaw_lead = self.lead(observation)
+        """The observation of a head, (OBSERVATION_DIM,).
+
+        Raises:
+            ValueError: nothing was seen yet.
+        """
+        *error, yaw_error = self._errors(observation, estimate.T_base_grasp)
+        *lead, yaw_lead = self._errors(observation, self._setpoint())
         opening, width = self.scale.max_opening_m, observation.gripper_width_m
-        height = observation.T_base_tcp[2, 3]
+        height = float(observation.T_base_tcp[2, 3])
         rise = height - self.closed_at_m if self.is_closing else 0.0
-        vector = np.concatenate(
-            [
-                error / 0.1,
-                np.tanh(error / 0.008),
-                [yaw_error, math.tanh(yaw_error / 0.1)],
-                [estimate.quality, estimate.age_s, estimate.width_m / opening],
-                [width / opening, self.commanded_width_m / opening, math.tanh(width / 0.004)],
-                lead / 0.05,
-                [yaw_lead / 0.3],
-                self.standing(observation) / 0.01,
-                [height / 0.2, min(self.closed_s, 4.0), min(self.open_s, 8.0) / 2.0],
-                [rise / 0.1, self.commanded_rise_m / 0.1, min(self.still_s, 1.0) / 0.5],
-                *self._recent,
-            ]
-        )
-        return np.asarray(np.clip(vector, -_CLIP, _CLIP), dtype=np.float32)
+        entries = [
+            *(component / 0.1 for component in error),
+            *(math.tanh(component / 0.008) for component in error),
+            *(yaw_error, math.tanh(yaw_error / 0.1)),
+            *(estimate.quality, estimate.age_s, estimate.width_m / opening),
+            *(width / opening, self.commanded_width_m / opening, math.tanh(width / 0.004)),
+            *(component / 0.05 for component in lead),
+            yaw_lead / 0.3,
+            *(component / 0.01 for component in self.standing(observation).tolist()),
+            *(height / 0.2, min(self.closed_s, 4.0), min(self.open_s, 8.0) / 2.0),
+            *(rise / 0.1, self.commanded_rise_m / 0.1, min(self.still_s, 1.0) / 0.5, min(self.num_misses, 3) / 3.0),
+            *itertools.chain.from_iterable(self._recent),
+        ]
+        return np.array(entries, dtype=np.float32).clip(-_CLIP, _CLIP)
+
+    def _setpoint(self) -> FloatArray:
+        if self.T_base_tcp_commanded is None:
+            raise ValueError("HeadInterface before the first observation; call see(observation) first")
+        return self.T_base_tcp_commanded
 
     def action(self, vector: NDArray[np.floating], observation: Observation) -> Action:
         """The action a head means by (ACTION_DIM,) numbers in [-1, 1]; remembers it."""
-        values = np.clip(np.asarray(vector, dtype=np.float64), -1.0, 1.0)
+        values = [min(max(value, -1.0), 1.0) for value in vector.tolist()]
         self._recent.append(values)
-        delta = values[:3] * self.scale.max_delta_m
-        delta *= min(1.0, self.scale.max_delta_m / max(float(np.linalg.norm(delta)), 1e-9))
+        delta = np.array(values[:3]) * self.scale.max_delta_m
+        delta *= min(1.0, self.scale.max_delta_m / max(math.sqrt(delta @ delta), 1e-9))
         yaw = frames.yaw_of(observation.T_base_tcp)
         # Yaw is measured from above; the tool points down, but a turn about base +Z is a turn about base +Z.
         turn = np.array([0.0, 0.0, values[3] * self.scale.max_yaw_rad])
-        width = self.scale.max_opening_m * float(np.clip(0.5 + 0.75 * values[4], 0.0, 1.0))
-        return Action(_from_tool(delta, yaw), turn, width)
+        width = self.scale.max_opening_m * min(max(0.5 + 0.75 * values[4], 0.0), 1.0)
+        x, y, z = delta.tolist()
+        return Action(np.array([*_to_tool(x, y, -yaw), z]), turn, width)
 
 
-def _to_tool(vector: FloatArray, yaw_rad: float) -> FloatArray:
+def _to_tool(x: float, y: float, yaw_rad: float) -> tuple[float, float]:
+    """A horizontal vector along the axes of the base, along those of a tool turned by a yaw."""
     c, s = math.cos(yaw_rad), math.sin(yaw_rad)
-    return np.array([c * vector[0] + s * vector[1], -s * vector[0] + c * vector[1], vector[2]])
-
-
-def _from_tool(vector: FloatArray, yaw_rad: float) -> FloatArray:
-    return _to_tool(vector, -yaw_rad)
+    return c * x + s * y, -s * x + c * y

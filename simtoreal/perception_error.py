@@ -4,14 +4,10 @@ Perception writes it, the bundle carries it, the control environment draws from 
 """
 
 import math
+from bisect import bisect_left
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-FloatArray = NDArray[np.float64]
 FIELDS = ("distance_m", "lateral_m", "height_m", "yaw_rad", "wrong_frac")
 
 
@@ -40,15 +36,14 @@ class PerceptionError:
 
     def at(self, distance_m: float) -> dict[str, float]:
         """All figures at one distance."""
-        distances, columns = _table(self)
-        i = min(max(int(np.searchsorted(distances, distance_m)), 1), len(distances) - 1)
-        if i == 0:
-            values = columns[0]
-        else:
-            share = (distance_m - distances[i - 1]) / (distances[i] - distances[i - 1])
-            share = min(max(share, 0.0), 1.0)
-            values = (1.0 - share) * columns[i - 1] + share * columns[i]
-        return dict(zip(FIELDS[1:], values.tolist(), strict=True))
+        distances = self.distance_m
+        i = min(max(bisect_left(distances, distance_m), 1), len(distances) - 1)
+        before = max(i - 1, 0)  # itself where there is one distance only
+        share = (distance_m - distances[before]) / (distances[i] - distances[before]) if i else 0.0
+        share = min(max(share, 0.0), 1.0)
+        columns = (self.lateral_m, self.height_m, self.yaw_rad, self.wrong_frac)
+        values = ((1.0 - share) * column[before] + share * column[i] for column in columns)
+        return dict(zip(FIELDS[1:], values, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         return {name: [round(value, 6) for value in column] for name, column in asdict(self).items()}
@@ -63,9 +58,3 @@ class PerceptionError:
         if set(data) != set(FIELDS):
             raise ValueError(f"perception error needs the fields {FIELDS}, got {sorted(data)}")
         return cls(**{name: tuple(float(value) for value in data[name]) for name in FIELDS})
-
-
-@lru_cache(maxsize=8)
-def _table(error: PerceptionError) -> tuple[FloatArray, FloatArray]:
-    """Distances (D,) and figures (D, 4) as arrays: looked up in every control period of the control stage."""
-    return np.array(error.distance_m), np.array([getattr(error, name) for name in FIELDS[1:]]).T

@@ -159,7 +159,7 @@ def test_what_lead_remains_at_rest_is_standing_and_what_a_moving_arm_has_is_not(
         moving[2, 3] += 0.002
         interface.see(observation_of(moving))
     assert interface.still_s == 0.0
-    assert not interface.standing_m.any()
+    assert not interface.standing(observation_of(moving)).any()
     for _ in range(60):  # the setpoint is 6 mm above a tool that does not come
         interface.see(observation_of(TOOL))
     assert interface.still_s > 2.0
@@ -167,7 +167,9 @@ def test_what_lead_remains_at_rest_is_standing_and_what_a_moving_arm_has_is_not(
     interface.sent(Action(np.array([0.0, 0.0, 0.1]), np.zeros(3), 0.08))
     for _ in range(100):
         interface.see(observation_of(TOOL))
-    assert interface.standing_m[2] == pytest.approx(0.01), "what blocks a tool is not pressed ever harder"
+    assert interface.standing(observation_of(TOOL))[2] == pytest.approx(0.01), (
+        "what blocks a tool is not pressed ever harder"
+    )
 
 
 def test_a_head_remembers_its_own_last_actions_in_order():
