@@ -243,10 +243,13 @@ class BulletCell:
         if self._jaws.width_m != width_m:
             self._command_jaws()
         self._world.command_arm(self._motion.advance(self._goal, self._tip_offset_m()), self._arm_gain)
-        self._world.set_iterations(PRESSING_ITERATIONS if self._jaws.is_blocked else FREE_ITERATIONS)
+        self._world.set_iterations(PRESSING_ITERATIONS if self._squeezes() else FREE_ITERATIONS)
         self._world.step(_STEPS_PER_TICK)
         if (self._tick + self._lag_ticks) % TICKS_PER_PERIOD == 0:
             self._schedule_observation(scene)
+
+    def _squeezes(self) -> bool:
+        return self._jaws.is_closing and any(self._world.touches(body) for body in self._bodies)
 
     def _tip_offset_m(self) -> float:
         opening = self.robot.gripper.opening

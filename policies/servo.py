@@ -22,6 +22,7 @@ class Phase(Enum):
 
     APPROACH = "approach"
     DESCEND = "descend"
+    RELIEVE = "relieve"
     CLOSE = "close"
     LIFT = "lift"
 
@@ -34,7 +35,11 @@ class ServoConfig:
     lift_m: float = 0.18
     tolerance_m: float = 0.006  # across, before descending
     tolerance_rad: float = 0.08
-    depth_tolerance_m: float = 0.004
+    sink_m: float = 0.003  # below the grasp: jaws that close too high miss what lies flat, too low they meet the table
+    sink_more_m: float = 0.004  # after every miss without having met it
+    held_up_m: float = 0.0008  # a tool that comes to rest this far above its goal has met something
+    relief_m: float = 0.001  # back up from there: jaws that press on a table do not close
+    relief_gain: float = 0.4  # of what is left of that, per period
     close_s: float = 0.45  # at least this long with the jaws told to close
     steady_s: float = 0.2  # the measurement has not moved for this long
     patience_s: float = 3.0  # in one phase, before going on regardless
@@ -57,6 +62,8 @@ class ServoHead:
         self._correction = np.zeros(3)
         self._previous: FloatArray | None = None
         self._T_closed: FloatArray | None = None
+        self._sink_m = self.config.sink_m
+        self._held_up = False
 
     def act(self, observation: Observation, estimate: GraspEstimate, interface: HeadInterface) -> FloatArray:
         """One action vector (ACTION_DIM,) in [-1, 1]."""
@@ -66,7 +73,9 @@ class ServoHead:
         return self._toward(goal, observation, interface)
 
     def retry(self) -> None:
-        """Told that the jaws hold nothing: open, rise and start again."""
+        """Told that the jaws hold nothing: open, rise and start again, lower if there was nothing in the way."""
+        if self.phase in (Phase.RELIEVE, Phase.CLOSE, Phase.LIFT) and not self._held_up:
+            self._sink_m += self.config.sink_more_m
         self._enter(Phase.APPROACH)
 
     def _notice(self, observation: Observation, interface: HeadInterface) -> None:
@@ -91,6 +100,7 @@ class ServoHead:
     def _next_phase(self, observation: Observation, estimate: GraspEstimate, interface: HeadInterface) -> None:
         config = self.config
         error, yaw_error = interface.errors(observation, estimate.T_base_grasp)
+        error[2] -= self._sink_m
         across = math.hypot(error[0], error[1])
         opening = interface.scale.max_opening_m
         impatient = self._phase_s > config.patience_s
@@ -103,20 +113,31 @@ class ServoHead:
         elif self.phase is Phase.DESCEND:
             if across > 4 * config.tolerance_m and not impatient:
                 self._enter(Phase.APPROACH)
-            elif abs(error[2]) < config.depth_tolerance_m or self._still_s > config.steady_s + 0.2 or impatient:
-                self._T_closed = observation.T_base_tcp.copy()
+            elif self._still_s > config.steady_s or impatient:
+                self._arrive(observation, error[2])
+        elif self.phase is Phase.RELIEVE:
+            assert self._T_closed is not None
+            if observation.T_base_tcp[2, 3] > self._T_closed[2, 3] - 0.3 * config.relief_m or self._phase_s > 0.4:
                 self._enter(Phase.CLOSE)
         elif self.phase is Phase.CLOSE:
             steady = self._still_s > config.steady_s or impatient
             if steady and self._phase_s > config.close_s:
                 self._enter(Phase.LIFT)
 
+    def _arrive(self, observation: Observation, error_z_m: float) -> None:
+        self._T_closed = observation.T_base_tcp.copy()
+        self._held_up = error_z_m < -self.config.held_up_m
+        if self._held_up:
+            self._T_closed[2, 3] += self.config.relief_m
+        self._enter(Phase.RELIEVE if self._held_up else Phase.CLOSE)
+
     def _goal(self, observation: Observation, estimate: GraspEstimate) -> FloatArray:
-        if self.phase in (Phase.CLOSE, Phase.LIFT) and self._T_closed is not None:
+        if self.phase in (Phase.RELIEVE, Phase.CLOSE, Phase.LIFT) and self._T_closed is not None:
             goal = self._T_closed.copy()
             goal[2, 3] += self.config.lift_m if self.phase is Phase.LIFT else 0.0
             return goal
         goal = estimate.T_base_grasp.copy()
+        goal[2, 3] -= self._sink_m
         if self.phase is Phase.APPROACH:
             across = math.dist(goal[:2, 3], observation.T_base_tcp[:2, 3])
             # Far away, stay high: what stands between may be as tall as the object.
@@ -126,13 +147,15 @@ class ServoHead:
     def _toward(self, goal: FloatArray, observation: Observation, interface: HeadInterface) -> FloatArray:
         error, yaw_error = interface.errors(observation, goal)
         lead, yaw_lead = interface.lead(observation)
-        if self._settled_s > 0.1 and self.phase is not Phase.CLOSE:
+        if self._settled_s > 0.1 and self.phase not in (Phase.RELIEVE, Phase.CLOSE):
             self._correction += self.config.integral_gain * error
         limit = self.config.max_correction_m
         self._correction = np.clip(self._correction, -limit, limit)
         step = (error - lead + self._correction) / interface.scale.max_delta_m
         if self.phase is Phase.CLOSE:
             step = np.zeros(3)
+        elif self.phase is Phase.RELIEVE:
+            step = np.array([0.0, 0.0, self.config.relief_gain * error[2] / interface.scale.max_delta_m])
         action = np.zeros(ACTION_DIM)
         action[:3] = step / max(1.0, float(np.abs(step).max()))
         if self.phase is Phase.DESCEND:
