@@ -186,7 +186,7 @@ class BulletCell:
 
     def _place_robot(self, scene: Scene) -> None:
         dynamics = scene.world.dynamics
-        self._jaws.begin(dynamics, 1.0 / CONTROL_HZ)
+        self._jaws.begin(dynamics)
         self._arm_gain = self.robot.position_gain * dynamics.joint_gain_scale
         self._world.place_robot(self._home, self.robot.gripper.opening.joints_at(self._jaws.width_m))
         # Motors keep their last target across a reset: command the home pose before settling.

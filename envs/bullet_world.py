@@ -24,8 +24,8 @@ with silenced():
 FloatArray = NDArray[np.float64]
 PHYSICS_HZ = 240
 TABLE_CENTRE_M = (0.5, 0.0)
-# Of the solver. What is squeezed needs more: in each, the jaws can push with little more than the momentum of the object
-# at their speed, so with few of them they go through a card of ten grams with a tenth of their force.
+# Of the solver. What is squeezed needs more: in each, the jaws push with little more than the momentum of the object at
+# their speed, so with few of them they go through a card of ten grams with a tenth of their force.
 FREE_ITERATIONS, PRESSING_ITERATIONS = 15, 100
 _TABLE_HALF_M = (0.6, 0.6, 0.1)
 _ARM_EFFORT = 300.0

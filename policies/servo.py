@@ -35,11 +35,16 @@ class ServoConfig:
     lift_m: float = 0.18
     tolerance_m: float = 0.006  # across, before descending
     tolerance_rad: float = 0.08
-    sink_m: float = 0.003  # below the grasp: jaws that close too high miss what lies flat, too low they meet the table
+    sink_m: float = 0.003  # below a low grasp: too high, jaws miss what lies flat; too low, they only meet the table
     sink_more_m: float = 0.004  # after every miss without having met it
+    low_m: float = 0.008  # a grasp this low over the nominal table is low
+    high_m: float = 0.018  # and this high it is not: deeper is worse on a rim that widens downwards
+    near_m: float = 0.01  # to the goal
     held_up_m: float = 0.0008  # a tool that comes to rest this far above its goal has met something
-    relief_m: float = 0.001  # back up from there: jaws that press on a table do not close
+    relief_m: float = 0.0005  # back up from there: jaws that press on a table do not close
     relief_gain: float = 0.4  # of what is left of that, per period
+    relief_s: float = 0.4  # at most
+    press_m: float = 0.003  # lead of the setpoint over a tool that is held up, at most
     close_s: float = 0.45  # at least this long with the jaws told to close
     steady_s: float = 0.2  # the measurement has not moved for this long
     patience_s: float = 3.0  # in one phase, before going on regardless
@@ -62,7 +67,7 @@ class ServoHead:
         self._correction = np.zeros(3)
         self._previous: FloatArray | None = None
         self._T_closed: FloatArray | None = None
-        self._sink_m = self.config.sink_m
+        self._reach_m = self.config.sink_m  # how far a low grasp is sunk
         self._held_up = False
 
     def act(self, observation: Observation, estimate: GraspEstimate, interface: HeadInterface) -> FloatArray:
@@ -74,8 +79,8 @@ class ServoHead:
 
     def retry(self) -> None:
         """Told that the jaws hold nothing: open, rise and start again, lower if there was nothing in the way."""
-        if self.phase in (Phase.RELIEVE, Phase.CLOSE, Phase.LIFT) and not self._held_up:
-            self._sink_m += self.config.sink_more_m
+        if self.phase in (Phase.CLOSE, Phase.LIFT) and not self._held_up:
+            self._reach_m += self.config.sink_more_m
         self._enter(Phase.APPROACH)
 
     def _notice(self, observation: Observation, interface: HeadInterface) -> None:
@@ -100,29 +105,44 @@ class ServoHead:
     def _next_phase(self, observation: Observation, estimate: GraspEstimate, interface: HeadInterface) -> None:
         config = self.config
         error, yaw_error = interface.errors(observation, estimate.T_base_grasp)
-        error[2] -= self._sink_m
+        error[2] -= self._sink(estimate)
         across = math.hypot(error[0], error[1])
-        opening = interface.scale.max_opening_m
         impatient = self._phase_s > config.patience_s
         if self.phase is Phase.APPROACH:
             aligned = across < config.tolerance_m and abs(yaw_error) < config.tolerance_rad
             # After a miss the tool is down with its jaws closed: up and open first.
-            ready = error[2] < 0.03 - config.clearance_m and observation.gripper_width_m > 0.8 * opening
+            is_open = observation.gripper_width_m > 0.8 * interface.scale.max_opening_m
+            ready = error[2] < 0.03 - config.clearance_m and is_open
             if ((aligned and ready) or impatient) and error[2] > -config.clearance_m - 0.03:
                 self._enter(Phase.DESCEND)
         elif self.phase is Phase.DESCEND:
             if across > 4 * config.tolerance_m and not impatient:
                 self._enter(Phase.APPROACH)
-            elif self._still_s > config.steady_s or impatient:
+            elif self._has_come_to_rest(error[2]) or impatient:
                 self._arrive(observation, error[2])
-        elif self.phase is Phase.RELIEVE:
+        else:
+            self._next_phase_below(observation, impatient)
+
+    def _next_phase_below(self, observation: Observation, impatient: bool) -> None:
+        config = self.config
+        if self.phase is Phase.RELIEVE:
             assert self._T_closed is not None
-            if observation.T_base_tcp[2, 3] > self._T_closed[2, 3] - 0.3 * config.relief_m or self._phase_s > 0.4:
+            risen = observation.T_base_tcp[2, 3] > self._T_closed[2, 3] - 0.3 * config.relief_m
+            if risen or self._phase_s > config.relief_s:
                 self._enter(Phase.CLOSE)
         elif self.phase is Phase.CLOSE:
             steady = self._still_s > config.steady_s or impatient
             if steady and self._phase_s > config.close_s:
                 self._enter(Phase.LIFT)
+
+    def _sink(self, estimate: GraspEstimate) -> float:
+        config = self.config
+        share = (config.high_m - float(estimate.T_base_grasp[2, 3])) / (config.high_m - config.low_m)
+        return self._reach_m * min(max(share, 0.0), 1.0)
+
+    def _has_come_to_rest(self, error_z_m: float) -> bool:
+        # Far from its goal a late arm may only not have started yet.
+        return self._still_s > self.config.steady_s * (1.0 if abs(error_z_m) < self.config.near_m else 2.0)
 
     def _arrive(self, observation: Observation, error_z_m: float) -> None:
         self._T_closed = observation.T_base_tcp.copy()
@@ -137,7 +157,7 @@ class ServoHead:
             goal[2, 3] += self.config.lift_m if self.phase is Phase.LIFT else 0.0
             return goal
         goal = estimate.T_base_grasp.copy()
-        goal[2, 3] -= self._sink_m
+        goal[2, 3] -= self._sink(estimate)
         if self.phase is Phase.APPROACH:
             across = math.dist(goal[:2, 3], observation.T_base_tcp[:2, 3])
             # Far away, stay high: what stands between may be as tall as the object.
@@ -155,7 +175,8 @@ class ServoHead:
         if self.phase is Phase.CLOSE:
             step = np.zeros(3)
         elif self.phase is Phase.RELIEVE:
-            step = np.array([0.0, 0.0, self.config.relief_gain * error[2] / interface.scale.max_delta_m])
+            up_m = max(self.config.relief_gain * error[2], -lead[2] - self.config.press_m)
+            step = np.array([0.0, 0.0, up_m / interface.scale.max_delta_m])
         action = np.zeros(ACTION_DIM)
         action[:3] = step / max(1.0, float(np.abs(step).max()))
         if self.phase is Phase.DESCEND:
