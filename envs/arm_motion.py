@@ -15,7 +15,6 @@ FloatArray = NDArray[np.float64]
 _IK_ITERATIONS = 4  # per tick, from the joints of the tick before
 _INSTANT_S = 1e-4  # a shorter time constant is no lag at all
 _CLOSING_M = 0.001  # jaws this much wider than commanded are on their way, or press on something
-_BLOCKED_FRAC = 0.3  # of the speed that they should have: closing jaws slower than this press
 
 
 class ArmMotion:
@@ -57,29 +56,23 @@ class JawMotion:
         self._gripper = gripper
         ends = np.subtract(gripper.opening.joint_positions[0], gripper.opening.joint_positions[-1])
         self._travel = np.abs(ends) / gripper.max_opening_m  # joint motion per metre of opening
-        self.begin(DynamicsSample(), 1.0)
+        self.begin(DynamicsSample())
 
-    def begin(self, dynamics: DynamicsSample, period_s: float) -> None:
+    def begin(self, dynamics: DynamicsSample) -> None:
         """Starts an episode with the jaws open; the world cannot make them stronger or faster than they are."""
         gripper = self._gripper
-        self.width_m = self.measured_m = self._before_m = gripper.max_opening_m
+        self.width_m = self.measured_m = gripper.max_opening_m
         self.efforts = np.multiply(gripper.effort_per_newton, min(dynamics.gripper_force_n, gripper.max_force_n))
         speed_m_s = min(dynamics.gripper_speed_m_s, gripper.max_speed_m_s)
         self.speeds = np.maximum(self._travel * speed_m_s, 0.01)
-        self._blocked_m = _BLOCKED_FRAC * speed_m_s * period_s
 
     def measure(self, finger_joints: Sequence[float]) -> None:
         """Takes the reading of finger joints (G) that is due once per control period."""
-        self._before_m, self.measured_m = self.measured_m, self._gripper.opening.width_at(finger_joints)
+        self.measured_m = self._gripper.opening.width_at(finger_joints)
 
     @property
     def is_closing(self) -> bool:
         return self.measured_m > self.width_m + _CLOSING_M
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether they should be closing, and do not."""
-        return self.is_closing and self._before_m - self.measured_m < self._blocked_m
 
 
 def limited(action: Action, position_m: FloatArray, table_height_m: float, robot: RobotSpec) -> Action:

@@ -182,7 +182,7 @@ class BulletCell:
 
     def _place_robot(self, scene: Scene) -> None:
         dynamics = scene.world.dynamics
-        self._jaws.begin(dynamics, 1.0 / CONTROL_HZ)
+        self._jaws.begin(dynamics)
         self._arm_gain = self.robot.position_gain * dynamics.joint_gain_scale
         self._world.place_robot(self._home, self.robot.gripper.opening.joints_at(self._jaws.width_m))
         # Motors keep their last target across a reset: command the home pose before settling.
@@ -240,10 +240,13 @@ class BulletCell:
         if self._jaws.width_m != width_m:
             self._command_jaws()
         self._world.command_arm(self._motion.advance(self._goal, self._tip_offset_m()), self._arm_gain)
-        self._world.set_iterations(PRESSING_ITERATIONS if self._jaws.is_blocked else FREE_ITERATIONS)
+        self._world.set_iterations(PRESSING_ITERATIONS if self._squeezes() else FREE_ITERATIONS)
         self._world.step(_STEPS_PER_TICK)
         if (self._tick + self._lag_ticks) % TICKS_PER_PERIOD == 0:
             self._schedule_observation(scene)
+
+    def _squeezes(self) -> bool:
+        return self._jaws.is_closing and any(self._world.touches(body) for body in self._bodies)
 
     def _tip_offset_m(self) -> float:
         opening = self.robot.gripper.opening

@@ -1,5 +1,8 @@
 """The scripted servo: approach above the grasp, descend, close, lift, and try again after a miss.
 
+Flat things are what it takes most care of: jaws a little too high miss them, and jaws that press on the table do not
+close. So it reaches lower for what lies low, waits until the tool is at rest, and eases off whatever holds it up.
+
 It is the baseline every learned head has to beat, their teacher, and the hand of the privileged oracle. What it does
 follows from what `HeadInterface` shows to every head and from nothing else, so that a head can learn it.
 """
@@ -25,10 +28,15 @@ class ServoConfig:
     tolerance_m: float = 0.006  # across, before descending from the full clearance
     tolerance_rad: float = 0.08
     slack_below: float = 4.0  # the tolerances of a tool that is down already, in units of those above
-    depth_tolerance_m: float = 0.004
+    sink_m: float = 0.003  # below a low grasp
+    sink_more_m: float = 0.004  # after every miss
+    low_m: float = 0.008  # a grasp this low over the nominal table is low
+    high_m: float = 0.018  # and this high it is not: deeper is worse on a rim that widens downwards
+    near_m: float = 0.01  # to the goal; farther from it a late arm may only not have started yet
+    held_up_m: float = 0.0008  # a tool that comes to rest this far above its goal has met something
+    relief_m: float = 0.0005  # back up from there
     close_s: float = 0.45  # at least this long with the jaws told to close
     steady_s: float = 0.2  # the measurement has not moved for this long
-    blocked_s: float = 0.4  # a tool that has not moved for this long on its way down has met something
     patience_s: float = 3.0  # afterwards the tolerances widen, and jaws that move on are no reason to wait
 
 
@@ -46,9 +54,10 @@ class ServoHead:
         if interface.is_closing and not interface.is_empty(observation):
             return self._hold(interface)
         error, yaw_error = interface.errors(observation, estimate.T_base_grasp)
+        error[2] -= self._sink(estimate, interface)
         descends = self._may_descend(error, yaw_error, observation, interface)
         if descends and self._is_down(error, interface):
-            return _action(np.zeros(3), 0.0, jaws=-1.0)
+            return self._ease_or_close(error, observation, interface)
         if not descends:
             across_m = math.hypot(error[0], error[1])
             # Far away, stay high: what stands between may be as tall as the object.
@@ -73,10 +82,25 @@ class ServoHead:
         is_open = observation.gripper_width_m > 0.8 * interface.scale.max_opening_m or impatience > 0.0
         return aligned and is_open and above_m < config.clearance_m + 0.03
 
+    def _sink(self, estimate: GraspEstimate, interface: HeadInterface) -> float:
+        config = self.config
+        share = (config.high_m - float(estimate.T_base_grasp[2, 3])) / (config.high_m - config.low_m)
+        return (config.sink_m + config.sink_more_m * interface.num_misses) * min(max(share, 0.0), 1.0)
+
     def _is_down(self, error: FloatArray, interface: HeadInterface) -> bool:
         config = self.config
-        blocked = interface.still_s > config.blocked_s and -error[2] < config.clearance_m - 0.02
-        return bool(abs(error[2]) < config.depth_tolerance_m or blocked)
+        is_near = abs(float(error[2])) < config.near_m
+        is_below = -float(error[2]) < config.clearance_m - 0.02
+        return is_below and interface.still_s > config.steady_s * (1.0 if is_near else 2.0)
+
+    def _ease_or_close(self, error: FloatArray, observation: Observation, interface: HeadInterface) -> FloatArray:
+        config = self.config
+        lead_m = float(interface.lead(observation)[0][2] - interface.standing(observation)[2])
+        presses = error[2] < -config.held_up_m and lead_m < -config.relief_m
+        if presses and interface.open_s < 2.0 * config.patience_s:
+            up_m = config.relief_m - lead_m
+            return _action(np.array([0.0, 0.0, up_m / interface.scale.max_delta_m]), 0.0, jaws=1.0)
+        return _action(np.zeros(3), 0.0, jaws=-1.0)
 
     def _hold(self, interface: HeadInterface) -> FloatArray:
         """Waits until the jaws are still, then lifts."""

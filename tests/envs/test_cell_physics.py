@@ -197,3 +197,20 @@ def test_the_squeeze_is_no_harder_than_the_force_of_the_world(
     grasp(cell, library, with_dynamics(scene, gripper_force_n=force_n), note)
     assert cell.outcome.success
     assert np.median(forces_n) == pytest.approx(force_n, rel=0.25)
+
+
+@pytest.mark.parametrize("force_n", [15.0, 40.0])
+def test_jaws_do_not_go_through_something_light(cell: BulletCell, library: GraspLibrary, scene: Scene, force_n: float):
+    light = scene.objects[0].asset.mass_kg
+    widths_m, forces_n = [], []
+
+    def note() -> None:
+        if cell.outcome.is_gripping and cell.rises_m[0] < 0.01:
+            widths_m.append(cell.get_observation().gripper_width_m)
+            contacts = cell._world.robot_contacts(cell._bodies[0])
+            forces_n.append(max(contact.normal_force_n for contact in contacts))
+
+    grasp(cell, library, with_dynamics(scene, gripper_force_n=force_n, mass_scale=0.01 / light), note)
+    assert cell.outcome.success
+    assert np.ptp(widths_m[2:]) < 0.001  # after the first touch
+    assert np.median(forces_n) > 0.25 * force_n  # spread over up to four points

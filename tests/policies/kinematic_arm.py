@@ -12,6 +12,7 @@ from simtoreal.head_interface import HeadScale
 HOME = frames.top_down((0.45, 0.02, 0.30), 0.0)
 SCALE = HeadScale()
 OBJECT_M = 0.03  # its width
+STICKING_M = 0.0035
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class ArmConfig:
     lag_s: float = 0.0
     standing_error_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
     noise_m: float = 0.0
+    floor_m: float = -1.0  # of the tool; jaws that press on it by more than `STICKING_M` of lead do not move
+    reach_m: float = 0.01  # the object is held if the tool closes no farther above or below it
 
 
 class Arm:
@@ -33,8 +36,9 @@ class Arm:
     def __init__(self, T_base_object: FloatArray, config: ArmConfig) -> None:
         self.T_base_object, self._config = T_base_object, config
         self.T_base_tcp, self.setpoint, self.width_m = HOME.copy(), HOME.copy(), 0.08
-        self.commanded_width_m, self.rise_m, self.num_closings, self.blocked = 0.08, 0.0, 0, False
+        self.commanded_width_m, self.rise_m, self.blocked = 0.08, 0.0, False
         self.max_lead_m = 0.0
+        self.T_closings: list[FloatArray] = []  # where the tool was when the jaws were told to close
         self._rng = np.random.default_rng(0)
         self._t_s = 0.0
         self._actions: deque[tuple[FloatArray, float]] = deque([(HOME, 0.08)] * config.action_latency)
@@ -57,7 +61,8 @@ class Arm:
         self.setpoint = self.setpoint.copy()
         self.setpoint[:3, :3] = frames.rotation_from_vector(action.delta_rotation_rad) @ self.setpoint[:3, :3]
         self.setpoint[:3, 3] += action.delta_m
-        self.num_closings += action.gripper_width_m < 0.04 <= self.commanded_width_m
+        if action.gripper_width_m < 0.04 <= self.commanded_width_m:
+            self.T_closings.append(self.T_base_tcp)
         self.commanded_width_m = action.gripper_width_m
         self._actions.append((self.setpoint, action.gripper_width_m))
         self._move(*self._actions.popleft())
@@ -66,10 +71,15 @@ class Arm:
         return action
 
     @property
+    def num_closings(self) -> int:
+        return len(self.T_closings)
+
+    @property
     def at_object(self) -> bool:
         across = np.linalg.norm(self.T_base_tcp[:2, 3] - self.T_base_object[:2, 3])
         turn = frames.wrap_half_turn(frames.yaw_of(self.T_base_tcp) - frames.yaw_of(self.T_base_object))
-        return bool(across < 0.01 and abs(self.T_base_tcp[2, 3] - self.T_base_object[2, 3]) < 0.01 and abs(turn) < 0.15)
+        beside = abs(self.T_base_tcp[2, 3] - self.T_base_object[2, 3]) < self._config.reach_m
+        return bool(across < 0.01 and beside and abs(turn) < 0.15)
 
     def _move(self, setpoint: FloatArray, width_m: float) -> None:
         if self.blocked:
@@ -81,8 +91,10 @@ class Arm:
         before_m = self.T_base_tcp[2, 3]
         self.T_base_tcp = self.T_base_tcp.copy()
         self.T_base_tcp[:3, 3] += share * (goal - self.T_base_tcp[:3, 3])
+        sticks = setpoint[2, 3] < self._config.floor_m - STICKING_M and self.T_base_tcp[2, 3] <= self._config.floor_m
+        self.T_base_tcp[2, 3] = max(self.T_base_tcp[2, 3], self._config.floor_m)
         self.T_base_tcp[:3, :3] = frames.rotation_from_vector(share * turn) @ self.T_base_tcp[:3, :3]
-        step_m = 0.15 / self.control_hz
+        step_m = 0.0 if sticks else 0.15 / self.control_hz
         smallest_m = OBJECT_M if held or self.at_object else 0.0
         self.width_m = max(smallest_m, self.width_m + float(np.clip(width_m - self.width_m, -step_m, step_m)))
         self.rise_m += self.T_base_tcp[2, 3] - before_m if held and width_m < OBJECT_M else 0.0

@@ -1,6 +1,7 @@
 """The scripted servo on a simple arm with latency, lag and a standing error: it arrives, closes, lifts, tries again."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,6 +111,38 @@ def test_an_arm_that_was_blocked_for_a_while_still_gets_there():
 
     run_episode(arm, policy, arm.reset(), finished)
     assert arm.rise_m > 0.1
+
+
+@pytest.mark.parametrize("below_m", [0.001, 0.004, 0.01])
+@pytest.mark.parametrize("arm_config", [ArmConfig(), ArmConfig(2, 2, 0.1)], ids=["ideal", "late"])
+def test_a_tool_that_meets_the_table_stops_pressing_and_then_closes(arm_config: ArmConfig, below_m: float):
+    table_m = 0.004
+    lying = frames.top_down((0.52, 0.05, table_m), 0.6)
+    arm = Arm(lying, replace(arm_config, floor_m=table_m, reach_m=0.0025))
+    seen = frames.top_down((0.52, 0.05, table_m - below_m), 0.6)
+    grasp(arm, Guesses(seen))
+    assert arm.rise_m > 0.1
+    assert arm.num_closings == 1
+
+
+def closing_heights(height_m: float, num: int) -> list[float]:
+    """Height of the tool at each of `num` attempts at something that is not there."""
+    wrong = frames.top_down((0.48, -0.05, height_m), 0.0)
+    arm, source = Arm(frames.top_down((0.6, 0.1, 0.0), 0.0), ArmConfig(floor_m=0.0)), Guesses(wrong)
+    policy = GraspPolicy(source, ServoHead(), SCALE)
+    run_episode(arm, policy, arm.reset(), lambda index: len(source.misses) == num or index > 1000)
+    assert len(source.misses) == num
+    return [float(T[2, 3]) for T in arm.T_closings]
+
+
+def test_after_a_miss_something_low_is_tried_lower_until_the_table_is_met():
+    heights_m = closing_heights(0.008, 3)
+    np.testing.assert_allclose(heights_m[:2], (0.005, 0.001), atol=0.0012)
+    assert heights_m[2] < 0.001
+
+
+def test_a_grasp_that_is_not_low_is_tried_where_it_was_seen():
+    np.testing.assert_allclose(closing_heights(0.06, 3), 0.06, atol=0.0012)
 
 
 def test_with_nothing_to_see_the_arm_waits_with_open_jaws():
