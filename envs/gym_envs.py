@@ -9,7 +9,7 @@ Example:
     >>> env = gymnasium.make("simtoreal/GraspState-v0", randomization="none")
     >>> observation, info = env.reset(seed=0)
     >>> observation.shape, env.action_space.shape
-    ((43,), (5,))
+    ((44,), (5,))
     >>> env.close()
 """
 
@@ -212,7 +212,7 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 
 
 class GraspCameraEnv(GraspStateEnv):
-    """The camera in the loop: `rgb` (H, W, 3), `depth_m` (H, W, 1) with 0 for no return, and `state` (32,).
+    """The camera in the loop: `rgb` (H, W, 3), `depth_m` (H, W, 1) with 0 for no return, and `state` (33,).
 
     `state` is the proprioceptive part of the head's observation; there is no grasp estimate in it.
 

@@ -35,6 +35,9 @@ class ServoConfig:
     near_m: float = 0.01  # to the goal; farther from it a late arm may only not have started yet
     held_up_m: float = 0.0008  # a tool that comes to rest this far above its goal has met something
     relief_m: float = 0.0005  # back up from there
+    relief_gain: float = 0.4  # of what is left of that, per period
+    relief_s: float = 0.4  # at most
+    press_m: float = 0.003  # lead of the setpoint over a tool that is held up, at most, besides its standing lead
     close_s: float = 0.45  # at least this long with the jaws told to close
     steady_s: float = 0.2  # the measurement has not moved for this long
     patience_s: float = 3.0  # afterwards the tolerances widen, and jaws that move on are no reason to wait
@@ -54,10 +57,14 @@ class ServoHead:
         if interface.is_closing and not interface.is_empty(observation):
             return self._hold(interface)
         error, yaw_error = interface.errors(observation, estimate.T_base_grasp)
-        error[2] -= self._sink(estimate, interface)
+        sink_m = self._sink(estimate, interface)
+        error[2] -= sink_m
         descends = self._may_descend(error, yaw_error, observation, interface)
         if descends and self._is_down(error, interface):
-            return self._ease_or_close(error, observation, interface)
+            # A low grasp may press on the table without being held up: an arm has errors of its own.
+            presses = sink_m > 0.0 or error[2] < -self.config.held_up_m
+            ease = self._ease(observation, interface) if presses else None
+            return _action(np.zeros(3), 0.0, jaws=-1.0) if ease is None else ease
         if not descends:
             across_m = math.hypot(error[0], error[1])
             # Far away, stay high: what stands between may be as tall as the object.
@@ -93,14 +100,15 @@ class ServoHead:
         is_below = -float(error[2]) < config.clearance_m - 0.02
         return is_below and interface.still_s > config.steady_s * (1.0 if is_near else 2.0)
 
-    def _ease_or_close(self, error: FloatArray, observation: Observation, interface: HeadInterface) -> FloatArray:
+    def _ease(self, observation: Observation, interface: HeadInterface) -> FloatArray | None:
+        """Up a little from where the tool came to rest; None when it is there."""
         config = self.config
-        lead_m = float(interface.lead(observation)[0][2] - interface.standing(observation)[2])
-        presses = error[2] < -config.held_up_m and lead_m < -config.relief_m
-        if presses and interface.open_s < 2.0 * config.patience_s:
-            up_m = config.relief_m - lead_m
-            return _action(np.array([0.0, 0.0, up_m / interface.scale.max_delta_m]), 0.0, jaws=1.0)
-        return _action(np.zeros(3), 0.0, jaws=-1.0)
+        risen_m = float(observation.T_base_tcp[2, 3]) - interface.lowest_m
+        if risen_m > 0.7 * config.relief_m or interface.still_s > 2.0 * config.steady_s + config.relief_s:
+            return None
+        pressing_m = float(interface.standing(observation)[2] - interface.lead(observation)[0][2])
+        up_m = max(config.relief_gain * (config.relief_m - risen_m), pressing_m - config.press_m)
+        return _action(np.array([0.0, 0.0, up_m / interface.scale.max_delta_m]), 0.0, jaws=1.0)
 
     def _hold(self, interface: HeadInterface) -> FloatArray:
         """Waits until the jaws are still, then lifts."""

@@ -17,6 +17,7 @@ their own, so what one does follows from what it sees, and can be learned from a
 | time since the jaws were told to close, to open | 2 | 1 s, 2 s |
 | rise of the tool since the jaws were told to close: measured, commanded | 2 | 0.1 m |
 | for how long neither tool nor jaws have moved | 1 | 0.5 s |
+| height of the tool above the lowest point of this descent | 1 | 1 mm |
 | misses so far | 1 | 3 |
 | its own last three actions | 15 | 1 |
 """
@@ -36,7 +37,7 @@ FloatArray = NDArray[np.float64]
 ACTION_DIM = 5  # dx, dy, dz, dyaw, jaws (+1 open, -1 closed)
 NUM_RECENT_ACTIONS = 3
 NUM_OF_ESTIMATE = 11  # the first entries of an observation speak of the grasp estimate, the others of the arm
-OBSERVATION_DIM = NUM_OF_ESTIMATE + 17 + NUM_RECENT_ACTIONS * ACTION_DIM
+OBSERVATION_DIM = NUM_OF_ESTIMATE + 18 + NUM_RECENT_ACTIONS * ACTION_DIM
 _CLIP = 5.0
 _MAX_WOUND_RAD = 1.75  # away from the first yaw; a little over a quarter turn, so that grasps at its end do not flip
 _SMALL_TURN_RAD = 0.3  # so little farther is no reason to go round the other way
@@ -45,6 +46,7 @@ _CLOSED_FOR_S = 0.6  # the jaws need this long to close before their width says 
 _STILL_M = 0.0008  # in one period
 _SETTLED_S = 0.1  # at rest for so long, what lead remains is standing
 _STANDING_GAIN = 0.15  # per period
+_ASCENT_M = 0.02  # a tool that has risen so far is not on the same descent any more
 _MAX_STANDING_M = 0.01  # more would press a blocked tool into what blocks it
 
 
@@ -84,6 +86,7 @@ class HeadInterface:
         self.closed_s = 0.0  # since the jaws were told to close; 0 while they are told to be open
         self.open_s = 0.0  # likewise to open, or since the episode began
         self.closed_at_m = 0.0
+        self.lowest_m = math.inf  # height of the tool at the lowest point of this descent
         self.still_s = 0.0  # for how long neither tool nor jaws have moved
         self.num_misses = 0
         self._miss_told = False
@@ -108,6 +111,7 @@ class HeadInterface:
         self.still_s = 0.0 if max(change[:4]) > _STILL_M else self.still_s + period_s
         # A late arm is still at first, although its setpoint has long been on its way: that is no standing lead.
         self._settled_s = 0.0 if max(change) > _STILL_M else self._settled_s + period_s
+        self.lowest_m = tool[2] if tool[2] > self.lowest_m + _ASCENT_M else min(self.lowest_m, tool[2])
         if self._settled_s > _SETTLED_S and not self.is_closing:
             self._standing_m = [
                 min(max(old + _STANDING_GAIN * (ahead - at - old), -_MAX_STANDING_M), _MAX_STANDING_M)
@@ -205,7 +209,8 @@ class HeadInterface:
             yaw_lead / 0.3,
             *(component / 0.01 for component in self.standing(observation).tolist()),
             *(height / 0.2, min(self.closed_s, 4.0), min(self.open_s, 8.0) / 2.0),
-            *(rise / 0.1, self.commanded_rise_m / 0.1, min(self.still_s, 1.0) / 0.5, min(self.num_misses, 3) / 3.0),
+            *(rise / 0.1, self.commanded_rise_m / 0.1, min(self.still_s, 1.0) / 0.5),
+            *((height - self.lowest_m) / 0.001, min(self.num_misses, 3) / 3.0),
             *itertools.chain.from_iterable(self._recent),
         ]
         return np.array(entries, dtype=np.float32).clip(-_CLIP, _CLIP)
