@@ -151,9 +151,7 @@ def _virtual_camera(observation: Observation, spec: ViewSpec) -> tuple[FloatArra
     return K, frames.look_at(eye, target, up), edge_m
 
 
-def _slopes(
-    K: FloatArray, R_view_cam: FloatArray, pixels: int
-) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+def _slopes(K: FloatArray, R_view_cam: FloatArray, pixels: int) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
     """Rays of the view's pixels in the real camera: x and y (P, P) at unit depth, and whether they are before it."""
     across = (np.arange(pixels) - K[0, 2]) / K[0, 0]
     down = across[:, None]
