@@ -4,15 +4,16 @@
 
 What is compared, and how it is kept fair:
 - One process, bound to one core; every library is told to use one thread. Processor time counts, not waiting.
-- The contenders take turns (A B C A B C ...), so that whatever else the machine does meets all of them. Ratios are
-  taken within a round, and the median over rounds is reported with the range.
+- The contenders take many short turns (A B C A B C ...), so that whatever else the machine does meets all of them.
+  Ratios are taken within a round, and the median over rounds is reported with the range.
 - All act at random, uniformly in their action space. Steps are timed; resets are timed apart and reported beside.
 - With images: `simtoreal/GraspCamera-v0` delivers a 64 x 64 RGB-D frame with sensor errors in every control step, in
   the `default` randomization; panda-gym renders 64 x 64 RGB with TinyRenderer in every control step.
 - Without images the control periods differ (0.05 s here, 0.04 s there), so simulated seconds per second are compared.
 
-The policy is timed on the observations of whole episodes: from image to action, as the control loop sees it. Memory is
-that of worker processes as evaluation and control training start them.
+The policy is timed on the observations of whole episodes: from image to action, as the control loop sees it. That is
+wall time: on a busy machine it says how busy the machine is. Memory is that of worker processes as evaluation and
+control training start them.
 """
 
 import os
@@ -49,8 +50,8 @@ class Effort:
     worker_episodes: int
 
 
-FULL = Effort(rounds=10, slice_s=5.0, policy_episodes=30, worker_episodes=60)
-QUICK = Effort(rounds=3, slice_s=1.5, policy_episodes=3, worker_episodes=3)
+FULL = Effort(rounds=33, slice_s=1.5, policy_episodes=30, worker_episodes=60)
+QUICK = Effort(rounds=9, slice_s=0.5, policy_episodes=3, worker_episodes=3)
 
 
 def race(contenders: Sequence[Contender], effort: Effort) -> None:

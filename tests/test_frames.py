@@ -106,6 +106,14 @@ def test_a_top_down_tool_looks_at_the_table_and_closes_along_its_yaw(
     assert math.remainder(frames.yaw_of(T_base_tcp) - yaw_rad, 2.0 * math.pi) == pytest.approx(0.0, abs=1e-9)
 
 
+def test_a_moved_tool_turns_where_it_is_along_the_axes_of_the_base() -> None:
+    T = frames.top_down((0.5, 0.1, 0.2), 0.3)
+    moved = frames.moved(T, np.array([0.01, 0.0, -0.02]), np.array([0.0, 0.0, 0.4]))
+    assert moved == pytest.approx(frames.top_down((0.51, 0.1, 0.18), 0.7))
+    np.testing.assert_allclose(T, frames.top_down((0.5, 0.1, 0.2), 0.3))
+    assert frames.moved(T, np.zeros(3), np.zeros(3)) == pytest.approx(T)
+
+
 @given(ANGLES)
 def test_turning_about_the_vertical_adds_to_the_yaw(angle_rad: float) -> None:
     T = frames.transform(R=frames.rotation_about_z(angle_rad)) @ frames.top_down((0.5, 0.0, 0.1), 0.3)
