@@ -37,7 +37,7 @@ class ServoConfig:
     relief_m: float = 0.0005  # back up from there
     relief_gain: float = 0.4  # of what is left of that, per period
     relief_s: float = 0.4  # at most
-    press_m: float = 0.003  # lead of the setpoint over a tool that is held up, at most, besides its standing lead
+    press_m: float = 0.003  # lead of the setpoint over a tool that is held up, at most
     close_s: float = 0.45  # at least this long with the jaws told to close
     steady_s: float = 0.2  # the measurement has not moved for this long
     patience_s: float = 3.0  # afterwards the tolerances widen, and jaws that move on are no reason to wait
@@ -60,11 +60,12 @@ class ServoHead:
         sink_m = self._sink(estimate, interface)
         error[2] -= sink_m
         descends = self._may_descend(error, yaw_error, observation, interface)
-        if descends and self._is_down(error, interface):
+        if descends and self._is_down(error, observation, interface):
+            held_up = bool(error[2] < -self.config.held_up_m)
             # A low grasp may press on the table without being held up: an arm has errors of its own.
-            presses = sink_m > 0.0 or error[2] < -self.config.held_up_m
-            ease = self._ease(observation, interface) if presses else None
-            return _action(np.zeros(3), 0.0, jaws=-1.0) if ease is None else ease
+            ease_m = self._ease(held_up, observation, interface) if held_up or sink_m > 0.0 else 0.0
+            up = np.array([0.0, 0.0, ease_m / interface.scale.max_delta_m])
+            return _action(up, 0.0, jaws=1.0 if ease_m > 0.0 else -1.0)
         if not descends:
             across_m = math.hypot(error[0], error[1])
             # Far away, stay high: what stands between may be as tall as the object.
@@ -94,21 +95,25 @@ class ServoHead:
         share = (config.high_m - float(estimate.T_base_grasp[2, 3])) / (config.high_m - config.low_m)
         return (config.sink_m + config.sink_more_m * interface.num_misses) * min(max(share, 0.0), 1.0)
 
-    def _is_down(self, error: FloatArray, interface: HeadInterface) -> bool:
+    def _is_down(self, error: FloatArray, observation: Observation, interface: HeadInterface) -> bool:
         config = self.config
         is_near = abs(float(error[2])) < config.near_m
+        if is_near and self._has_eased(observation, interface):
+            return True
         is_below = -float(error[2]) < config.clearance_m - 0.02
         return is_below and interface.still_s > config.steady_s * (1.0 if is_near else 2.0)
 
-    def _ease(self, observation: Observation, interface: HeadInterface) -> FloatArray | None:
-        """Up a little from where the tool came to rest; None when it is there."""
+    def _has_eased(self, observation: Observation, interface: HeadInterface) -> bool:
+        return float(observation.T_base_tcp[2, 3]) - interface.lowest_m > 0.7 * self.config.relief_m
+
+    def _ease(self, held_up: bool, observation: Observation, interface: HeadInterface) -> float:
+        """How far the setpoint goes up for a tool that came to rest; 0 when it has risen a little."""
         config = self.config
-        risen_m = float(observation.T_base_tcp[2, 3]) - interface.lowest_m
-        if risen_m > 0.7 * config.relief_m or interface.still_s > 2.0 * config.steady_s + config.relief_s:
-            return None
-        pressing_m = float(interface.standing(observation)[2] - interface.lead(observation)[0][2])
-        up_m = max(config.relief_gain * (config.relief_m - risen_m), pressing_m - config.press_m)
-        return _action(np.array([0.0, 0.0, up_m / interface.scale.max_delta_m]), 0.0, jaws=1.0)
+        if self._has_eased(observation, interface) or interface.still_s > 2.0 * config.steady_s + config.relief_s:
+            return 0.0
+        left_m = interface.lowest_m + config.relief_m - float(observation.T_base_tcp[2, 3])
+        over_m = -float(interface.lead(observation)[0][2]) - config.press_m if held_up else 0.0
+        return max(config.relief_gain * left_m, over_m)
 
     def _hold(self, interface: HeadInterface) -> FloatArray:
         """Waits until the jaws are still, then lifts."""
