@@ -1,0 +1,164 @@
+"""The files of one episode as they grow: rows and lossless pictures in parquet, colour in videos."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from simtoreal.episodes.feature_stats import PictureStats, Stats, vector_stats
+from simtoreal.episodes.features import Schema
+from simtoreal.episodes.layout import DEPTH_PREFIX, IMAGE_PREFIX
+from simtoreal.episodes.pixels import MAX_STEPS, check_rgb, encode_png, quantise_depth
+from simtoreal.episodes.records import EpisodeFrame, FrameImage
+from simtoreal.episodes.rows import Row, to_row
+from simtoreal.episodes.video_files import PictureShape, VideoSink
+
+ROWS_PER_GROUP = 16  # read together when one is asked for; pictures make a row a tenth of a megabyte
+
+
+Pictures = dict[str, tuple[NDArray[np.uint8] | None, NDArray[np.uint16] | None]]  # by camera: colour, depth in steps
+
+
+class Place(NamedTuple):
+    """Where an episode lies in its dataset."""
+
+    episode: int
+    first_row: int
+    task: int
+
+
+class EpisodeFiles:
+    """Writes the rows and pictures of one episode into a folder of its own.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, schema: Schema, place: Place) -> None:
+        self.num_frames = 0
+        self.data = folder / "data.parquet"
+        self.videos = {key: folder / f"{key}.mp4" for key in schema.video_keys}
+        self._schema = schema
+        self._place = place
+        self._columns = schema.arrow()
+        self._rows: list[dict[str, Any]] = []
+        self._numbers: dict[str, list[NDArray[Any] | float | int]] = {}
+        self._pictures = _picture_stats(schema)
+        self._blank = {name: np.zeros((c.height_px, c.width_px, 3), np.uint8) for name, c in schema.cameras.items()}
+        self._parquet = pq.ParquetWriter(self.data, self._columns, compression="snappy")
+        self._sinks = {
+            IMAGE_PREFIX + name: VideoSink(
+                self.videos[IMAGE_PREFIX + name], PictureShape(schema.fps, columns.width_px, columns.height_px)
+            )
+            for name, columns in schema.cameras.items()
+            if columns.rgb == "video"
+        }
+
+    def pictures_of(self, frame: EpisodeFrame) -> Pictures:
+        """The pictures of a frame as they will be stored.
+
+        Raises:
+            DatasetError: one has the wrong size or type.
+        """
+        return {name: self._checked(name, frame.images.get(name)) for name in self._schema.cameras}
+
+    def add(self, frame: EpisodeFrame, pictures: Pictures) -> None:
+        """Adds a checked frame with the pictures that `pictures_of` made of it.
+
+        Raises:
+            OSError: the disk is full or went away; the episode cannot go on.
+        """
+        row: dict[str, Any] = {**to_row(frame, self._schema), **self._index_values()}
+        for key, values in row.items():
+            self._numbers.setdefault(key, []).append(values)
+        for name, (rgb, steps) in pictures.items():
+            row |= self._store(name, rgb, steps)
+        self._rows.append(row)
+        self.num_frames += 1
+        if len(self._rows) == ROWS_PER_GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        """Finishes all files."""
+        self._flush()
+        self._parquet.close()
+        for sink in self._sinks.values():
+            sink.close()
+
+    def abandon(self) -> None:
+        """Lets go of the files without finishing them."""
+        for sink in self._sinks.values():
+            sink.abandon()
+        self._parquet.close()
+
+    def stats(self) -> dict[str, Stats]:
+        """Statistics of every column that the episode knows something of."""
+        found = {key: vector_stats(np.array(values)) for key, values in self._numbers.items()}
+        found |= {key: stats.result() for key, stats in self._pictures.items()}
+        return {key: stats for key, stats in found.items() if stats is not None}
+
+    def _checked(
+        self, name: str, image: FrameImage | None
+    ) -> tuple[NDArray[np.uint8] | None, NDArray[np.uint16] | None]:
+        columns = self._schema.cameras[name]
+        rgb = None if image is None or columns.rgb is None else image.rgb
+        depth_m = None if image is None or not columns.has_depth else image.depth_m
+        if rgb is not None:
+            check_rgb(rgb, columns.width_px, columns.height_px)
+        if depth_m is None:
+            return rgb, None
+        return rgb, quantise_depth(depth_m, self._schema.depth_unit_m, columns.width_px, columns.height_px)
+
+    def _store(self, name: str, rgb: NDArray[np.uint8] | None, steps: NDArray[np.uint16] | None) -> dict[str, Any]:
+        """Writes the pictures of one camera; every row has one, because lerobot expects it: black where none came."""
+        columns = self._schema.cameras[name]
+        stored: dict[str, Any] = {}
+        image_key, depth_key = IMAGE_PREFIX + name, DEPTH_PREFIX + name
+        if rgb is not None:
+            self._pictures[image_key].add(rgb)
+        shown = self._blank[name] if rgb is None else rgb
+        if columns.rgb == "video":
+            self._sinks[image_key].write(shown)
+        elif columns.rgb == "png":
+            stored[image_key] = self._png(shown)
+        if columns.has_depth:
+            if steps is not None:
+                self._pictures[depth_key].add(steps)
+            stored[depth_key] = self._png(np.zeros(shown.shape[:2], np.uint16) if steps is None else steps)
+        return stored
+
+    def _png(self, pixels: NDArray[Any]) -> dict[str, Any]:
+        return {"bytes": encode_png(pixels), "path": f"frame-{self.num_frames:06d}.png"}
+
+    def _index_values(self) -> Row:
+        return {
+            "timestamp": self.num_frames / self._schema.fps,
+            "frame_index": self.num_frames,
+            "episode_index": self._place.episode,
+            "index": self._place.first_row + self.num_frames,
+            "task_index": self._place.task,
+        }
+
+    def _flush(self) -> None:
+        if self._rows:
+            arrays = [_column([row[field.name] for row in self._rows], field.type) for field in self._columns]
+            self._parquet.write_table(pa.Table.from_arrays(arrays, schema=self._columns))
+            self._rows.clear()
+
+
+def _column(values: list[Any], type_: pa.DataType) -> pa.Array:
+    if pa.types.is_fixed_size_list(type_):
+        flat = np.concatenate(values).astype(type_.value_type.to_pandas_dtype(), copy=False)
+        return pa.FixedSizeListArray.from_arrays(pa.array(flat), type=type_)
+    plain = [value if isinstance(value, dict) else np.asarray(value).reshape(-1)[0] for value in values]
+    return pa.array(plain, type=type_)
+
+
+def _picture_stats(schema: Schema) -> Mapping[str, PictureStats]:
+    stats = {IMAGE_PREFIX + name: PictureStats(3, 256) for name, columns in schema.cameras.items() if columns.rgb}
+    depth = {DEPTH_PREFIX + name for name, columns in schema.cameras.items() if columns.has_depth}
+    return stats | {key: PictureStats(1, MAX_STEPS + 1) for key in depth}

@@ -1,0 +1,354 @@
+"""Writing a dataset: one episode at a time, each of them whole or not there.
+
+What is written of an episode lies in a folder of its own until `finish`; then its files get their names, and last the
+table of episodes is replaced by one that has it. A process killed before that last step has lost this episode and no
+other one.
+"""
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from simtoreal.episodes.entries import EpisodeEntry, StoredFile
+from simtoreal.episodes.episode_files import EpisodeFiles, Place
+from simtoreal.episodes.errors import DatasetError
+from simtoreal.episodes.features import DEPTH_UNIT_M, Schema, check_camera_names, check_fps, columns_of
+from simtoreal.episodes.folder_lock import FolderLock
+from simtoreal.episodes.layout import Layout, Slot
+from simtoreal.episodes.meta_files import explain_write_errors, sha256_of, sync
+from simtoreal.episodes.metadata import (
+    Metadata,
+    read_metadata,
+    write_entries,
+    write_info,
+    write_summary,
+    write_tasks,
+)
+from simtoreal.episodes.records import CameraInfo, EpisodeEnd, EpisodeFrame, EpisodeInfo
+from simtoreal.episodes.rows import RowChecker
+from simtoreal.episodes.video_files import probe
+
+
+@dataclass(frozen=True)
+class WriterSettings:
+    """What a new dataset is begun with; one that is appended to keeps its own."""
+
+    lossless_rgb: bool = False  # PNG instead of H.264
+    depth_unit_m: float = DEPTH_UNIT_M  # step of the stored depth
+
+    def __post_init__(self) -> None:
+        if not 0 < self.depth_unit_m <= DEPTH_UNIT_M:
+            raise DatasetError(f"depth_unit_m must lie in (0, {DEPTH_UNIT_M}], got {self.depth_unit_m}")
+
+
+class DatasetWriter:
+    """Makes a LeRobotDataset v3.0 folder, or appends to one that this package made. Use as a context manager.
+
+    >>> import tempfile
+    >>> from simtoreal.episodes.records import EpisodeFrame, EpisodeInfo
+    >>> with tempfile.TemporaryDirectory() as folder, DatasetWriter(Path(folder) / "grasps") as writer:
+    ...     with writer.episode(EpisodeInfo(fps=20.0, cameras={})) as episode:
+    ...         episode.add(EpisodeFrame(t_s=0.0, images={}, gripper_width_m=0.08))
+    ...         episode.finish(EpisodeEnd(success=True))
+    ...     writer.num_episodes
+    1
+
+    Raises:
+        DatasetError: another writer has the folder, it holds something else, or it cannot be written.
+    """
+
+    def __init__(self, folder: Path, settings: WriterSettings | None = None) -> None:
+        self.layout = Layout(Path(folder))
+        self._settings = settings or WriterSettings()
+        self._metadata: Metadata | None = None
+        self._open: EpisodeWriter | None = None
+        with explain_write_errors(self.layout.root):
+            _check_may_hold_a_dataset(self.layout)
+            self._lock = FolderLock(self.layout.private / "lock")
+        try:
+            self._take_over()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def num_episodes(self) -> int:
+        return len(self._metadata.entries) if self._metadata else 0
+
+    @property
+    def num_frames(self) -> int:
+        return self._metadata.num_rows if self._metadata else 0
+
+    @property
+    def entries(self) -> tuple[EpisodeEntry, ...]:
+        """The episodes so far."""
+        return self._metadata.entries if self._metadata else ()
+
+    def episode(self, info: EpisodeInfo) -> "EpisodeWriter":
+        """Begins an episode.
+
+        Raises:
+            DatasetError: one is open already, or it has other cameras or another rate than the dataset.
+        """
+        if self._open is not None:
+            raise DatasetError("an episode is open: finish or discard it first", file=self.layout.root)
+        self._check_info(info)
+        self._open = EpisodeWriter(self, info)
+        return self._open
+
+    def write(self, info: EpisodeInfo, frames: Iterable[EpisodeFrame], end: EpisodeEnd) -> int:
+        """Writes a whole episode and returns its index."""
+        with self.episode(info) as episode:
+            for frame in frames:
+                episode.add(frame)
+            return episode.finish(end)
+
+    def close(self) -> None:
+        """Discards an episode that is still open, and lets others write. Safe to call again."""
+        if self._open is not None:
+            self._open.discard()
+        self._lock.release()
+
+    def schema_for(self, info: EpisodeInfo, first: EpisodeFrame) -> Schema:
+        """The columns of the dataset; its first frame decides whether there are joints."""
+        if self._metadata is not None:
+            return self._metadata.schema
+        joints = first.joint_positions_rad
+        return Schema(
+            fps=float(info.fps),
+            cameras={name: columns_of(camera, self._settings.lossless_rgb) for name, camera in info.cameras.items()},
+            num_joints=info.num_joints if info.num_joints is not None else 0 if joints is None else len(joints),
+            depth_unit_m=self._settings.depth_unit_m,
+        )
+
+    def place_of(self, info: EpisodeInfo) -> Place:
+        """Where the next episode comes to lie."""
+        tasks = self._metadata.tasks if self._metadata else ()
+        task = tasks.index(info.task) if info.task in tasks else len(tasks)
+        return Place(self.num_episodes, self.num_frames, task)
+
+    def closed(self, episode: "EpisodeWriter") -> None:
+        """Told by an episode that it is finished or discarded."""
+        if self._open is episode:
+            self._open = None
+
+    def commit(self, entry: EpisodeEntry, schema: Schema, files: dict[Path, Path]) -> None:
+        """Makes the files of an episode part of the dataset.
+
+        Args:
+            entry: of the episode.
+            schema: of the dataset.
+            files: where they are and where they shall lie.
+
+        Raises:
+            DatasetError: the disk is full or went away; the dataset is as it was.
+        """
+        before = self._metadata or Metadata(schema, (), ())
+        tasks = before.tasks if entry.info.task in before.tasks else (*before.tasks, entry.info.task)
+        after = replace(before, tasks=tasks, entries=(*before.entries, entry))
+        try:
+            for source, target in files.items():
+                with explain_write_errors(target, entry.index):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    sync(source)
+                    source.replace(target)
+                    sync(target.parent)
+            if self._metadata is None:
+                write_info(self.layout, before)
+            if after.tasks != before.tasks:
+                write_tasks(self.layout, after.tasks)
+            write_entries(self.layout, after.entries, schema)
+        except DatasetError:
+            for target in files.values():
+                target.unlink(missing_ok=True)
+            raise
+        self._metadata = after
+        write_summary(self.layout, after)
+
+    def _check_info(self, info: EpisodeInfo) -> None:
+        check_fps(info.fps)
+        check_camera_names(info.cameras)
+        if self._metadata is None:
+            return
+        schema = self._metadata.schema
+        if info.fps != schema.fps:
+            raise DatasetError(
+                f"has {info.fps} frames per second, and the dataset {schema.fps}",
+                file=self.layout.root,
+                episode=self.num_episodes,
+            )
+        for name, camera in info.cameras.items():
+            problem = _mismatch(name, camera, schema)
+            if problem:
+                raise DatasetError(problem, file=self.layout.root, episode=self.num_episodes)
+
+    def _take_over(self) -> None:
+        """Reads what is there, and clears away what a killed writer left."""
+        with explain_write_errors(self.layout.in_progress):
+            shutil.rmtree(self.layout.in_progress, ignore_errors=True)
+            for half_written in self.layout.info.parent.rglob(".*.tmp"):
+                half_written.unlink()
+        if not self.layout.info.exists():
+            return
+        if not list(self.layout.episodes_folder.glob("*/*.parquet")):
+            self.layout.info.unlink()  # killed in its very first episode
+            return
+        metadata = read_metadata(self.layout, with_stats=True)
+        if metadata.problems:
+            raise DatasetError(f"is damaged and cannot be appended to; repair it first: {metadata.problems[0]}")
+        self._metadata = metadata
+        write_summary(self.layout, metadata)
+
+
+class EpisodeWriter:
+    """One episode as it is recorded; `with` discards it unless `finish` was called.
+
+    Raises:
+        DatasetError: on leaving `with`, if neither `finish` nor `discard` was called.
+    """
+
+    def __init__(self, writer: DatasetWriter, info: EpisodeInfo) -> None:
+        self.info = info
+        self.index = writer.num_episodes
+        self._writer = writer
+        self._files: EpisodeFiles | None = None
+        self._schema: Schema | None = None
+        self._checker: RowChecker | None = None
+        self._is_open = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._is_open:
+            self.discard()
+            if error is None:
+                raise DatasetError("was left without finish(end) or discard()", episode=self.index)
+
+    @property
+    def num_frames(self) -> int:
+        return self._files.num_frames if self._files is not None else 0
+
+    def add(self, frame: EpisodeFrame) -> None:
+        """Adds the next frame.
+
+        Raises:
+            DatasetError: a value cannot be true (the frame is left out, and the episode may go on), or the disk is
+                full (the episode is lost).
+        """
+        files, checker = self._prepared(frame)
+        number = files.num_frames
+        try:
+            checker.check(frame)
+            pictures = files.pictures_of(frame)
+        except DatasetError as error:
+            raise DatasetError(error.what, file=self._writer.layout.root, episode=self.index, frame=number) from error
+        try:
+            with explain_write_errors(files.data.parent, self.index, number):
+                files.add(frame, pictures)
+        except DatasetError:
+            self.discard()
+            raise
+
+    def finish(self, end: EpisodeEnd) -> int:
+        """Makes the episode part of the dataset and returns its index.
+
+        Raises:
+            DatasetError: it has no frames, or the disk is full; the dataset is as it was before the episode.
+        """
+        if self._files is None or self._schema is None:
+            raise DatasetError("has no frames", file=self._writer.layout.root, episode=self.index)
+        layout, slot = self._writer.layout, Slot.at(_next_number(self._writer.entries))
+        files, schema = self._files, self._schema
+        try:
+            with explain_write_errors(layout.in_progress, self.index):
+                files.close()
+                self._files = None
+                targets = {files.data: layout.data(slot)}
+                targets |= {path: layout.video(key, slot) for key, path in files.videos.items()}
+                entry = EpisodeEntry(
+                    index=self.index,
+                    num_frames=files.num_frames,
+                    first_row=self._writer.num_frames,
+                    info=self.info,
+                    end=end,
+                    data=_stored(files.data, slot),
+                    videos={key: _stored(path, slot) for key, path in files.videos.items()},
+                    stats=files.stats(),
+                )
+            _check_videos(files, schema, self.index)
+            self._writer.commit(entry, schema, targets)
+        finally:
+            self.discard()
+        return self.index
+
+    def discard(self) -> None:
+        """Forgets the episode. Safe to call again, and after `finish`."""
+        if self._is_open:
+            self._is_open = False
+            files, self._files = self._files, None
+            try:
+                if files is not None:
+                    files.abandon()
+            finally:
+                shutil.rmtree(self._writer.layout.in_progress, ignore_errors=True)
+                self._writer.closed(self)
+
+    def _prepared(self, first: EpisodeFrame) -> tuple[EpisodeFiles, RowChecker]:
+        if not self._is_open:
+            raise DatasetError("is finished: begin another one", episode=self.index)
+        if self._files is None or self._checker is None:
+            folder = self._writer.layout.in_progress
+            self._schema = self._writer.schema_for(self.info, first)
+            with explain_write_errors(folder, self.index):
+                folder.mkdir(parents=True, exist_ok=True)
+                self._files = EpisodeFiles(folder, self._schema, self._writer.place_of(self.info))
+            self._checker = RowChecker(self._schema)
+        return self._files, self._checker
+
+
+def _mismatch(name: str, camera: CameraInfo, schema: Schema) -> str:
+    """Why a camera does not fit into a dataset; empty where it does."""
+    stored = schema.cameras.get(name)
+    if stored is None:
+        return f"has a camera {name!r}, and the dataset only {', '.join(schema.cameras) or 'none'}"
+    given = columns_of(camera, stored.rgb == "png")
+    same_size = (given.width_px, given.height_px) == (stored.width_px, stored.height_px)
+    if same_size and given.rgb in (None, stored.rgb) and given.has_depth <= stored.has_depth:
+        return ""
+    return f"camera {name!r} delivers {given}, and the dataset stores {stored}"
+
+
+def _stored(path: Path, slot: Slot) -> StoredFile:
+    return StoredFile(slot, sha256_of(path), path.stat().st_size)
+
+
+def _check_videos(files: EpisodeFiles, schema: Schema, episode: int) -> None:
+    """A video that lost its end to a full disk must not count as written."""
+    for path in files.videos.values():
+        found = probe(path, schema.fps)["num_frames"]
+        if found != files.num_frames:
+            raise DatasetError(f"holds {found} of {files.num_frames} frames", file=path, episode=episode)
+
+
+def _next_number(entries: tuple[EpisodeEntry, ...]) -> int:
+    return max((file.slot.number for entry in entries for file in (entry.data, *entry.videos.values())), default=-1) + 1
+
+
+def _check_may_hold_a_dataset(layout: Layout) -> None:
+    if layout.root.is_dir() and any(layout.root.iterdir()) and not layout.private.exists() and not layout.info.exists():
+        raise DatasetError("holds other files: choose a new or empty folder", file=layout.root)
+    layout.root.mkdir(parents=True, exist_ok=True)
