@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any, NamedTuple, get_origin
 
 from simtoreal import __version__
-from simtoreal.config import ConfigError, EvaluateConfig, InspectConfig, PretrainConfig, QuickstartConfig
+from simtoreal.config import ConfigError, EvaluateConfig, ImportConfig, InspectConfig, PretrainConfig, QuickstartConfig
 from simtoreal.schema import closest, dotted_keys, field_map, parse, type_at, unknown_key, without_none
 from simtoreal.usage import help_text
 
@@ -44,6 +44,11 @@ VERBS = {
         EvaluateConfig,
         "measure a bundle on unseen objects, beside the oracle and a random policy",
         "simtoreal.evaluation.runner:evaluate",
+    ),
+    "import": Verb(
+        ImportConfig,
+        "turn recordings of other formats into a dataset of episodes",
+        "simtoreal.episodes.importing.importer:import_episodes",
     ),
     "inspect": Verb(
         InspectConfig,

@@ -14,7 +14,16 @@ import yaml
 from simtoreal.schema import ConfigError, option, parse, required
 from simtoreal.usage import help_text
 
-__all__ = ["ConfigError", "EvaluateConfig", "InspectConfig", "PretrainConfig", "QuickstartConfig", "help_text", "parse"]
+__all__ = [
+    "ConfigError",
+    "EvaluateConfig",
+    "ImportConfig",
+    "InspectConfig",
+    "PretrainConfig",
+    "QuickstartConfig",
+    "help_text",
+    "parse",
+]
 
 MAX_SEED = 2**32 - 1
 MAX_WORKERS = 256
@@ -163,6 +172,33 @@ def load_preset(name: str) -> PresetConfig:
     return parse(yaml.safe_load((folder / f"{name}.yaml").read_text()), PresetConfig, prefix="preset.")
 
 
+class SourceFormat(StrEnum):
+    """Formats that recordings are imported from; `auto` looks at the files."""
+
+    AUTO = "auto"
+    LEROBOT = "lerobot"
+    ROBOMIMIC = "robomimic"
+    MCAP = "mcap"
+    ROSBAG = "rosbag"
+    RLDS = "rlds"
+    CORNELL = "cornell"
+    JACQUARD = "jacquard"
+    IMAGES = "images"
+
+
+class Needed(StrEnum):
+    """What an imported episode can be required to have."""
+
+    CALIBRATION = "calibration"
+    HAND_EYE = "hand_eye"
+    POSE = "pose"
+    GRIPPER = "gripper"
+    JOINTS = "joints"
+    DEPTH = "depth"
+    ACTION = "action"
+    SUCCESS = "success"
+
+
 @dataclass(frozen=True)
 class QuickstartConfig:
     """Pretrain small, evaluate on unseen objects, write the report."""
@@ -292,3 +328,32 @@ class InspectConfig:
     episodes: int = option(12, "scenes to picture", minimum=1, maximum=1000)
     objects: str = option("random_test", "object set, or a folder of meshes and URDF files")
     seed: int = option(0, "seed that the scenes are drawn from", minimum=0, maximum=MAX_SEED)
+
+
+@dataclass(frozen=True)
+class ImportConfig:
+    """Turn recordings of other formats into a LeRobotDataset v3.0; what is imported already is skipped."""
+
+    source: Path | None = option(None, "recording to import: a file or a folder; it must be given")
+    out: Path = option(Path("runs/import"), "dataset folder, begun or appended to")
+    format: SourceFormat = option(SourceFormat.AUTO, "format of the recording; auto looks at the files")
+    mapping: str | None = option(None, "what columns or topics mean: a YAML file, or the name of a shipped mapping")
+    fps: float | None = option(
+        None, "frames per second; null is as the recording or the mapping says", unit="Hz", minimum=0.01, maximum=1000.0
+    )
+    gripper_open_m: float | None = option(None, "opening of the open gripper", unit="m", minimum=1e-4, maximum=1.0)
+    gripper_closed_m: float | None = option(None, "opening of the closed gripper", unit="m", minimum=0.0, maximum=1.0)
+    depth_scale_m: float | None = option(
+        None, "length of one step of integer depth images, 0.001 for millimetres", unit="m", minimum=1e-6, maximum=1.0
+    )
+    success: bool | None = option(None, "whether the episodes succeeded; null is as the recording says")
+    task: str | None = option(None, "task in words; null is as the recording says")
+    object_name: str | None = option(None, "what is grasped")
+    robot: str | None = option(None, "name of the robot; null is as the mapping says")
+    domain: str | None = option(None, "real, pybullet, mujoco ...; null is as the format implies")
+    require: tuple[Needed, ...] = option((), "what every episode must have; one without it is reported and left out")
+    max_gap_s: float = option(
+        0.2, "longest gap that poses are interpolated over", unit="s", minimum=0.001, maximum=10.0
+    )
+    max_episodes: int | None = option(None, "episodes to import at most", minimum=1, maximum=100_000_000)
+    lossless: bool = option(False, "keep colour images as PNG instead of video")

@@ -33,9 +33,7 @@ class GraspRectangle(NamedTuple):
         """Corners (4, 2) u, v; the edge from the first to the second is the direction of opening."""
         along = 0.5 * self.opening_px * np.array([math.cos(self.angle_rad), math.sin(self.angle_rad)])
         across = 0.5 * self.jaw_px * np.array([-math.sin(self.angle_rad), math.cos(self.angle_rad)])
-        return np.asarray(self.center_px) + np.stack(
-            [-along - across, along - across, along + across, -along + across]
-        )
+        return np.asarray(self.center_px) + np.stack([-along - across, along - across, along + across, -along + across])
 
 
 def from_corners(corners_px: ArrayLike) -> GraspRectangle:

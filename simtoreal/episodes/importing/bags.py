@@ -139,9 +139,11 @@ class _McapStream:
                         yield record
         except SourceError:
             raise
-        except Exception as error:  # noqa: BLE001 - a parser of foreign bytes can raise anything
+        except Exception as error:
             what = str(error) or type(error).__name__
-            raise SourceError(f"the file is damaged or breaks off ({' '.join(what.split())[:160]})", self._path) from error
+            raise SourceError(
+                f"the file is damaged or breaks off ({' '.join(what.split())[:160]})", self._path
+            ) from error
 
     def _in_chunk(self, chunk: Any, module: Any) -> Iterator[Any]:
         chunk.data, chunk.compression = self._decompressed(chunk), ""
@@ -224,7 +226,7 @@ class RosbagsBag:
                 return question(reader)
         except SourceError:
             raise
-        except Exception as error:  # noqa: BLE001 - a parser of foreign bytes can raise anything
+        except Exception as error:
             raise SourceError(f"the bag cannot be opened ({' '.join(str(error).split())[:200]})", self.path) from error
 
     def messages(self, topics: Collection[str], start_ns: int = 0) -> Iterator[BagMessage]:
@@ -241,7 +243,7 @@ class RosbagsBag:
             raise SourceError(str(error), self.path) from error
         except GeneratorExit:
             raise
-        except Exception as error:  # noqa: BLE001 - a parser of foreign bytes can raise anything
+        except Exception as error:
             what = " ".join(str(error).split())[:160] or type(error).__name__
             raise SourceError(f"the bag is damaged or breaks off ({what})", self.path) from error
 
@@ -277,7 +279,9 @@ def _files_of(folder: Path) -> list[Path]:
     except FileNotFoundError as error:
         raise SourceError("there is no metadata.yaml: `ros2 bag reindex` makes one", folder) from error
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise SourceError(f"metadata.yaml does not describe a bag ({' '.join(str(error).split())[:160]})", metadata) from error
+        raise SourceError(
+            f"metadata.yaml does not describe a bag ({' '.join(str(error).split())[:160]})", metadata
+        ) from error
     files = [folder / Path(name).name for name in names]
     absent = [file.name for file in files if not file.is_file()]
     if absent or not files:

@@ -98,9 +98,7 @@ class LeRobotSource:
             origin=f"the names of {STATE} say" if used else "",
         )
 
-    def _gripper(
-        self, state: Sequence[str], places: Mapping[str, int], config: ImportConfig
-    ) -> GripperColumns | None:
+    def _gripper(self, state: Sequence[str], places: Mapping[str, int], config: ImportConfig) -> GripperColumns | None:
         index = next((places[name] for name in ("gripper_width", "gripper") if name in places), None)
         if index is None:
             return None

@@ -121,7 +121,8 @@ def _place_v3(folder: Path, info: Info, entry: Mapping[str, Any], first_of_file:
     for key in info.keys_of("video"):
         fields = {**_slot(entry, f"videos/{key}"), "video_key": key}
         videos[key] = (
-            fill(folder, info.values.get("video_path"), fields), float(entry[f"videos/{key}/from_timestamp"])
+            fill(folder, info.values.get("video_path"), fields),
+            float(entry[f"videos/{key}/from_timestamp"]),
         )
     tasks = tuple(str(task) for task in entry.get("tasks") or ())
     row = first - first_of_file[data]

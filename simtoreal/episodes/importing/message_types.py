@@ -53,7 +53,7 @@ class MessageTypes:
             self._own.register(types)
         except SourceError:
             raise
-        except Exception as error:  # noqa: BLE001 - a parser of foreign text can raise anything
+        except Exception as error:
             raise SourceError(f"the definition of {name} cannot be used ({_short(error)})") from error
         self._defined |= types
 
@@ -74,7 +74,7 @@ class MessageTypes:
         def checked(data: bytes) -> Any:
             try:
                 return decode(data, name)
-            except Exception as error:  # noqa: BLE001 - generated code on foreign bytes can raise anything
+            except Exception as error:
                 raise SourceError(f"not a {name}, or cut short ({_short(error)})") from error
 
         return checked

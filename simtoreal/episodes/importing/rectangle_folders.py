@@ -72,8 +72,8 @@ class RectangleSource:
             self._config.fps or 1.0,
             {CAMERA: camera},
             domain=self._config.domain or self._convention.domain,
-            robot=self._config.robot,
-            object_name=self._config.object_name,
+            robot=self._config.robot or "",
+            object_name=self._config.object_name or "",
             source=source_id(self.path, name),
             **({"task": self._config.task} if self._config.task else {}),
         )

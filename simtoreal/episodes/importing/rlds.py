@@ -120,7 +120,9 @@ def _step_shapes(path: Path) -> dict[str, _Feature]:
         steps = tree["featuresDict"]["features"]["steps"]["sequence"]["feature"]
         return dict(_flatten("", steps))
     except FileNotFoundError as error:
-        raise SourceError("there is no features.json beside the TFRecord files: it says what they hold", path) from error
+        raise SourceError(
+            "there is no features.json beside the TFRecord files: it says what they hold", path
+        ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SourceError(f"features.json describes no steps of episodes ({error!r})", path) from error
 

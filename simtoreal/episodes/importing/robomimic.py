@@ -86,7 +86,11 @@ class RobomimicSource:
     def _without_absent(self, mapping: RowMapping) -> RowMapping:
         """The shipped mapping without what this file does not hold, in the units of its controller."""
         columns, absent = mapping.columns, {}
-        for part, column in (("tool", "robot0_eef_pos"), ("gripper", "robot0_gripper_qpos"), ("joints", "robot0_joint_pos")):
+        for part, column in (
+            ("tool", "robot0_eef_pos"),
+            ("gripper", "robot0_gripper_qpos"),
+            ("joints", "robot0_joint_pos"),
+        ):
             if column not in self._columns:
                 absent[part] = None
                 self._told.append(f"there is no {column}: episodes have no {part}")
@@ -105,9 +109,7 @@ class RobomimicSource:
         largest = np.atleast_1d(np.asarray(controller.get("output_max", ()), dtype=np.float64))
         if largest.size >= 6 and np.isfinite(largest).all() and largest[0] > 0 and largest[3] > 0:
             self._told.append(f"env_args says that an action of 1 is {largest[0]:g} m and {largest[3]:g} rad")
-            return dataclasses.replace(
-                action, position_unit_m=float(largest[0]), rotation_unit_rad=float(largest[3])
-            )
+            return dataclasses.replace(action, position_unit_m=float(largest[0]), rotation_unit_rad=float(largest[3]))
         self._told.append("env_args does not say how far an action of 1 goes: 0.05 m and 0.5 rad are assumed")
         return action
 

@@ -66,7 +66,7 @@ class RowReader:
         if columns.tool is not None:
             told.append(f"tool pose: rotation as {columns.tool.rotation_is}, {_tool_frame(columns.tool)}")
         if columns.gripper is not None:
-            told.append(f"gripper opening: {_range(columns.gripper)}")
+            told.append(f"gripper opening: {range_text(columns.gripper)}")
         if columns.action is not None:
             told.append(f"action: {columns.action.kind} in the base frame, commanded; what was really sent is unknown")
         if not columns.time:
@@ -122,7 +122,7 @@ class _Stream:
             cameras,
             domain=self._config.domain or self._facts.domain,
             robot=self._config.robot or self._columns.robot,
-            object_name=self._config.object_name,
+            object_name=self._config.object_name or "",
             source=source_id(self._path, self._facts.name),
             **extra,
         )
@@ -153,7 +153,9 @@ class _Stream:
             t_s,
             read_images(row, self._cameras, t_s),
             T_base_tcp=None if T_base_tool is None else T_base_tool @ T_tool_tcp,
-            gripper_width_m=None if columns.gripper is None else _width_m(row, columns.gripper),
+            gripper_width_m=None
+            if columns.gripper is None
+            else width_m(read_column(row, columns.gripper.value), columns.gripper),
             joint_positions_rad=(
                 None if columns.joints is None else read_column(row, columns.joints.value) * columns.joints.unit_rad
             ),
@@ -183,7 +185,9 @@ class _Stream:
         return Action(
             T_to[:3, 3] - T_from[:3, 3],
             frames.rotation_to_vector(T_to[:3, :3] @ T_from[:3, :3].T),
-            float("nan") if columns.gripper is None else _width_m(row, columns.gripper),
+            float("nan")
+            if columns.gripper is None
+            else width_m(read_column(row, columns.gripper.value), columns.gripper),
         )
 
 
@@ -220,8 +224,14 @@ def _position(row: Row, column: str) -> FloatArray:
     return values
 
 
-def _width_m(row: Row, gripper: GripperColumns) -> float:
-    readings = read_column(row, gripper.value)
+def width_m(readings: FloatArray, gripper: GripperColumns) -> float:
+    """Opening in metres of what a gripper says, one number or one per finger.
+
+    Raises:
+        SourceError: there is no reading, or one is not finite.
+    """
+    if readings.size == 0 or not np.isfinite(readings).all():
+        raise SourceError(f"the gripper reading {gripper.value} is {readings}")
     combine = {CombineFingers.SUM_ABS: lambda x: np.abs(x).sum(), CombineFingers.MEAN: np.mean}
     # a single reading keeps its sign: -1 may well mean open
     reading = float(readings[0] if readings.size == 1 else combine.get(gripper.combine, np.sum)(readings))
@@ -231,6 +241,27 @@ def _width_m(row: Row, gripper: GripperColumns) -> float:
     share = (reading - gripper.closed_at) / (gripper.open_at - gripper.closed_at)
     # encoders overshoot their range by a little; an opening below nothing is none
     return max(gripper.closed_m + share * (gripper.open_m - gripper.closed_m), 0.0)
+
+
+def missing_ranges(key: str, gripper: GripperColumns | None) -> Sequence[str]:
+    """What must still be said about the range of a gripper, by name."""
+    if gripper is None or gripper.unit_m is not None:
+        return ()
+    if gripper.open_m is None:
+        return (f"{key}.open_m, how far the gripper opens in metres (or gripper_open_m=0.08), or {key}.unit_m",)
+    if gripper.open_at == gripper.closed_at:
+        return (f"{key}.open_at and {key}.closed_at, two different readings",)
+    return ()
+
+
+def range_text(gripper: GripperColumns) -> str:
+    """How readings become an opening, in words."""
+    if gripper.unit_m is not None:
+        return f"reading x {gripper.unit_m:g} m"
+    return (
+        f"{gripper.closed_m:g} m where the reading is {gripper.closed_at:g}, "
+        f"{gripper.open_m:g} m where it is {gripper.open_at:g}"
+    )
 
 
 def _scalar(row: Row, column: str) -> float:
@@ -266,20 +297,10 @@ def _check_complete(mapping: RowMapping, path: Path) -> None:
         missing.append("tool.rotation (the column of the rotation)")
     if columns.action is not None and columns.action.kind is None:
         missing.append(f"action.kind ({', '.join(ActionKind)})")
-    missing += _missing_ranges("gripper", columns.gripper)
-    missing += _missing_ranges("action.gripper", columns.action.gripper if columns.action is not None else None)
+    missing += missing_ranges("gripper", columns.gripper)
+    missing += missing_ranges("action.gripper", columns.action.gripper if columns.action is not None else None)
     if missing:
         raise SourceError(f"{mapping.origin or 'the mapping'} does not say: {'; '.join(missing)}", path)
-
-
-def _missing_ranges(key: str, gripper: GripperColumns | None) -> Sequence[str]:
-    if gripper is None or gripper.unit_m is not None:
-        return ()
-    if gripper.open_m is None:
-        return (f"{key}.open_m, how far the gripper opens in metres (or gripper_open_m=0.08), or {key}.unit_m",)
-    if gripper.open_at == gripper.closed_at:
-        return (f"{key}.open_at and {key}.closed_at, two different readings",)
-    return ()
 
 
 def _tool_frame(tool: ToolColumns) -> str:
@@ -287,15 +308,6 @@ def _tool_frame(tool: ToolColumns) -> str:
     if offset == [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]:
         return "its frame taken to be the tcp (+Z approach, +X closing)"
     return f"tcp at {offset} (x y z qx qy qz qw) in its frame"
-
-
-def _range(gripper: GripperColumns) -> str:
-    if gripper.unit_m is not None:
-        return f"reading x {gripper.unit_m:g} m"
-    return (
-        f"{gripper.closed_m:g} m where the reading is {gripper.closed_at:g}, "
-        f"{gripper.open_m:g} m where it is {gripper.open_at:g}"
-    )
 
 
 def _sentence(text: str) -> str:

@@ -173,12 +173,23 @@ def read_yaml(name: str) -> tuple[dict[str, Any], str]:
         raise ConfigError(f"mapping={name} is neither a file nor shipped{closest(name, shipped)} Shipped: {shipped}")
     text = path.read_text(encoding="utf-8") if path.is_file() else _shipped_text(name)
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, _UniqueKeys)
     except yaml.YAMLError as error:
         raise ConfigError(f"mapping={name} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"mapping={name} holds no keys")
     return values, str(path) if path.is_file() else f"the shipped mapping {name}"
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses what YAML would let pass: two cameras under one name, of which the first one is lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        twice = [str(key) for key in keys if keys.count(key) > 1]
+        if twice:
+            raise yaml.YAMLError(f"the key {twice[0]!r} is there twice{node.start_mark}")
+        return super().construct_mapping(node, deep)
 
 
 def shipped_mappings() -> list[str]:

@@ -1,0 +1,181 @@
+"""`simtoreal import`: episodes of a recording one by one into a dataset, those that are there already skipped.
+
+A broken episode is reported and the others are imported. Stopped at any time, the same command goes on behind the last
+whole episode.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from simtoreal.config import ImportConfig, Needed
+from simtoreal.episodes.errors import DatasetError
+from simtoreal.episodes.importing.formats import open_source
+from simtoreal.episodes.importing.source import EpisodeSource, SourceEpisode, SourceError, source_id
+from simtoreal.episodes.records import EpisodeEnd, EpisodeFrame
+from simtoreal.episodes.writer import DatasetWriter, EpisodeWriter, WriterSettings
+from simtoreal.progress import Bar, Progress
+
+REPORT = "import.json"
+EXIT_SOME_BROKEN = 1
+_TOLD = 20
+ADVICE = {
+    Needed.CALIBRATION: "K of every camera: give cameras.NAME.K in the mapping",
+    Needed.HAND_EYE: "the pose of every camera: give cameras.NAME.mount and T_mount_cam in the mapping",
+    Needed.POSE: "the tool pose: give tool in the mapping",
+    Needed.GRIPPER: "the gripper opening: give gripper in the mapping",
+    Needed.JOINTS: "joint positions: give joints in the mapping",
+    Needed.DEPTH: "depth images of every camera: give cameras.NAME.depth in the mapping",
+    Needed.ACTION: "actions: give action or command in the mapping",
+    Needed.SUCCESS: "whether it succeeded: give success=true or success=false, or success in the mapping",
+}
+
+
+@dataclass
+class Outcome:
+    """What became of the episodes of a recording."""
+
+    imported: int = 0
+    skipped: int = 0
+    frames: int = 0
+    broken: dict[str, str] = field(default_factory=dict)  # by name of the episode
+    remarks: dict[str, list[str]] = field(default_factory=dict)
+    lacking: set[Needed] = field(default_factory=set)
+
+
+def import_episodes(config: ImportConfig, progress: Progress | None = None) -> int:
+    """Imports a recording; returns 0, or 1 if some episodes could not be imported.
+
+    Raises:
+        ConfigError: a setting or a mapping cannot be used.
+        SourceError: the recording cannot be read at all.
+        DatasetError: the dataset cannot be written.
+    """
+    progress = progress or Progress()
+    source = open_source(config)
+    progress.say(f"{source.path}:")
+    for assumption in source.assumptions:
+        progress.say(f"  assumed: {assumption}")
+    names = list(itertools.islice(source.names(), config.max_episodes))
+    if not names:
+        raise SourceError("there is no episode in it", source.path)
+    outcome = Outcome()
+    with DatasetWriter(config.out, WriterSettings(lossless_rgb=config.lossless)) as writer:
+        there = {entry.info.source for entry in writer.entries}
+        with progress.task("import", len(names)) as bar:
+            for name in names:
+                if source_id(source.path, name) in there:
+                    outcome.skipped += 1
+                else:
+                    _import_one(source, name, writer, config, outcome, bar)
+                bar.advance(1, f"{len(outcome.broken)} broken")
+        total = writer.num_episodes
+    _report(config.out, source, outcome)
+    _tell(progress, config, outcome, total)
+    if not total:
+        raise SourceError(f"no episode could be imported: {next(iter(outcome.broken.values()))}")
+    return EXIT_SOME_BROKEN if outcome.broken else 0
+
+
+def _import_one(
+    source: EpisodeSource, name: str, writer: DatasetWriter, config: ImportConfig, outcome: Outcome, bar: Bar
+) -> None:
+    try:
+        episode = source.open(name)
+        _write(episode, writer, config, outcome, bar)
+    except SourceError as error:
+        outcome.broken[name] = str(error)
+    except DatasetError as error:
+        if isinstance(error.__cause__, OSError):
+            raise  # the disk, not the episode
+        place = SourceError(error.what, source.path, name, error.frame)
+        outcome.broken[name] = str(place)
+    else:
+        outcome.imported += 1
+        if told := list(episode.remarks()):
+            outcome.remarks[name] = told
+
+
+def _write(episode: SourceEpisode, writer: DatasetWriter, config: ImportConfig, outcome: Outcome, bar: Bar) -> None:
+    has = dict.fromkeys(Needed, False)
+    with writer.episode(episode.info) as written:
+        for frame in episode.frames:
+            _add(frame, written, bar)
+            _note(frame, has)
+        end = episode.end()
+        lacking = _lacking(episode, end, has)
+        needed = [need for need in config.require if need in lacking]
+        if needed:
+            raise SourceError(f"it lacks {'; '.join(ADVICE[need] for need in needed)}", Path(episode.info.source))
+        num_frames = written.num_frames
+        written.finish(end)
+    outcome.frames += num_frames
+    outcome.lacking |= lacking
+
+
+def _add(frame: EpisodeFrame, written: EpisodeWriter, bar: Bar) -> None:
+    written.add(frame)
+    if written.num_frames % 10 == 0:
+        bar.advance(0, f"frame {written.num_frames}")
+
+
+def _note(frame: EpisodeFrame, has: dict[Needed, bool]) -> None:
+    """Remembers what any frame has."""
+    images = frame.images.values()
+    has[Needed.POSE] |= frame.T_base_tcp is not None
+    has[Needed.GRIPPER] |= frame.gripper_width_m is not None
+    has[Needed.JOINTS] |= frame.joint_positions_rad is not None
+    has[Needed.ACTION] |= frame.commanded is not None
+    has[Needed.DEPTH] |= bool(images) and all(image.depth_m is not None for image in images)
+
+
+def _lacking(episode: SourceEpisode, end: EpisodeEnd, has: dict[Needed, bool]) -> set[Needed]:
+    cameras = episode.info.cameras.values()
+    has[Needed.CALIBRATION] = all(camera.K is not None for camera in cameras)
+    has[Needed.HAND_EYE] = all(camera.T_mount_cam is not None for camera in cameras)
+    has[Needed.SUCCESS] = end.success is not None
+    return {need for need, there in has.items() if not there}
+
+
+def _report(out: Path, source: EpisodeSource, outcome: Outcome) -> None:
+    """Adds to `import.json` what was assumed and what was found, source by source."""
+    path = out / REPORT
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        earlier = {}
+    entry: dict[str, Any] = {
+        "assumptions": list(source.assumptions),
+        "imported": outcome.imported,
+        "skipped": outcome.skipped,
+        "broken": outcome.broken,
+        "remarks": outcome.remarks,
+        "lacking": sorted(outcome.lacking),
+    }
+    content = {**(earlier if isinstance(earlier, dict) else {}), str(source.path.resolve()): entry}
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _tell(progress: Progress, config: ImportConfig, outcome: Outcome, total: int) -> None:
+    for line in _lines(outcome):
+        progress.say(line)
+    progress.say(
+        f"{outcome.imported} episodes with {outcome.frames} frames imported, {outcome.skipped} were there already, "
+        f"{len(outcome.broken)} are broken; {config.out} holds {total}"
+    )
+
+
+def _lines(outcome: Outcome) -> Iterator[str]:
+    told = [(name, remark) for name, remarks in outcome.remarks.items() for remark in remarks]
+    yield from (f"  {name}: {remark}" for name, remark in told[:_TOLD])
+    yield from (f"  broken: {problem}" for problem in itertools.islice(outcome.broken.values(), _TOLD))
+    left_out = max(len(told) - _TOLD, 0) + max(len(outcome.broken) - _TOLD, 0)
+    if left_out:
+        yield f"  and {left_out} more, in {REPORT}"
+    for need in sorted(outcome.lacking):
+        yield f"  lacking: {ADVICE[need]}"
