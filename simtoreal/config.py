@@ -14,7 +14,16 @@ import yaml
 from simtoreal.schema import ConfigError, option, parse, required
 from simtoreal.usage import help_text
 
-__all__ = ["ConfigError", "EvaluateConfig", "InspectConfig", "PretrainConfig", "QuickstartConfig", "help_text", "parse"]
+__all__ = [
+    "ConfigError",
+    "EvaluateConfig",
+    "InspectConfig",
+    "PretrainConfig",
+    "QuickstartConfig",
+    "RecordConfig",
+    "help_text",
+    "parse",
+]
 
 MAX_SEED = 2**32 - 1
 MAX_WORKERS = 256
@@ -90,6 +99,13 @@ class Arm(StrEnum):
     POLICY = "policy"
     ORACLE = "oracle"
     RANDOM = "random"
+
+
+class Teacher(StrEnum):
+    """Who grasps while it is recorded: the planner that knows the scene, or a bundle."""
+
+    ORACLE = "oracle"
+    BUNDLE = "bundle"
 
 
 class Grasps(StrEnum):
@@ -292,3 +308,28 @@ class InspectConfig:
     episodes: int = option(12, "scenes to picture", minimum=1, maximum=1000)
     objects: str = option("random_test", "object set, or a folder of meshes and URDF files")
     seed: int = option(0, "seed that the scenes are drawn from", minimum=0, maximum=MAX_SEED)
+
+
+@dataclass(frozen=True)
+class RecordConfig:
+    """Record episodes from a controller into a LeRobotDataset v3.0 folder; run again with more episodes to go on."""
+
+    controller: str = option("pybullet", "who is recorded: pybullet")
+    policy: Teacher = option(Teacher.ORACLE, "who grasps: the planner that knows the scene, or the bundle")
+    bundle: str = option("default", "policy of policy=bundle: a shipped bundle, or a folder")
+    objects: str = option("random_test", "object set, or a folder of meshes and URDF files")
+    objects_scale: float = option(
+        1.0, "factor on the meshes of a folder, 0.001 for millimetres", minimum=1e-6, maximum=1e6
+    )
+    num_objects: int = option(1, "objects in the scene", minimum=1, maximum=20)
+    episodes: int = option(20, "episodes that the dataset shall hold in the end", minimum=1, maximum=1_000_000)
+    randomization: str = option("default", "domain randomization: none, mild, default, harsh, or a YAML file")
+    robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file")
+    camera: CameraMount | None = option(None, "where the camera sits; null is on the wrist, or as in the bundle")
+    image_width_px: int = option(640, "image width", unit="px", minimum=16, maximum=4096)
+    image_height_px: int = option(480, "image height", unit="px", minimum=16, maximum=4096)
+    lossless_rgb: bool = option(False, "colour as PNG instead of H.264; a dataset keeps what it was begun with")
+    depth_unit_m: float = option(0.0005, "step of the stored depth", unit="m", minimum=1e-5, maximum=0.001)
+    seed: int = option(0, "seed that the scenes are drawn from", minimum=0, maximum=MAX_SEED)
+    device: Device = option(Device.CPU, "where networks run")
+    out: Path = option(Path("runs/record"), "folder of the dataset")

@@ -36,6 +36,7 @@ from simtoreal.episodes.metadata import (
     write_tasks,
 )
 from simtoreal.episodes.records import CameraInfo, EpisodeEnd, EpisodeFrame, EpisodeInfo
+from simtoreal.provenance import CONFIG_FILE
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,7 @@ def _mismatch(name: str, camera: CameraInfo, schema: Schema) -> str:
 
 
 def _check_may_hold_a_dataset(layout: Layout) -> None:
-    if layout.root.is_dir() and any(layout.root.iterdir()) and not layout.private.exists() and not layout.info.exists():
-        raise DatasetError("holds other files: choose a new or empty folder", file=layout.root)
     layout.root.mkdir(parents=True, exist_ok=True)
+    others = [path.name for path in layout.root.iterdir() if path.name != CONFIG_FILE]
+    if others and not layout.private.exists() and not layout.info.exists():
+        raise DatasetError(f"holds other files ({others[0]}): choose a new or empty folder", file=layout.root)
