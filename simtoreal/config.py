@@ -17,10 +17,10 @@ from simtoreal.usage import help_text
 __all__ = [
     "ConfigError",
     "EvaluateConfig",
-    "ImportConfig",
     "InspectConfig",
     "PretrainConfig",
     "QuickstartConfig",
+    "RecordConfig",
     "help_text",
     "parse",
 ]
@@ -101,6 +101,13 @@ class Arm(StrEnum):
     RANDOM = "random"
 
 
+class Teacher(StrEnum):
+    """Who grasps while it is recorded: the planner that knows the scene, or a bundle."""
+
+    ORACLE = "oracle"
+    BUNDLE = "bundle"
+
+
 class Grasps(StrEnum):
     """Where the head gets its grasps from."""
 
@@ -170,33 +177,6 @@ def load_preset(name: str) -> PresetConfig:
     if name not in names:
         raise ConfigError(f"preset={name} is not a choice. Choose from: {', '.join(names)}")
     return parse(yaml.safe_load((folder / f"{name}.yaml").read_text()), PresetConfig, prefix="preset.")
-
-
-class SourceFormat(StrEnum):
-    """Formats that recordings are imported from; `auto` looks at the files."""
-
-    AUTO = "auto"
-    LEROBOT = "lerobot"
-    ROBOMIMIC = "robomimic"
-    MCAP = "mcap"
-    ROSBAG = "rosbag"
-    RLDS = "rlds"
-    CORNELL = "cornell"
-    JACQUARD = "jacquard"
-    IMAGES = "images"
-
-
-class Needed(StrEnum):
-    """What an imported episode can be required to have."""
-
-    CALIBRATION = "calibration"
-    HAND_EYE = "hand_eye"
-    POSE = "pose"
-    GRIPPER = "gripper"
-    JOINTS = "joints"
-    DEPTH = "depth"
-    ACTION = "action"
-    SUCCESS = "success"
 
 
 @dataclass(frozen=True)
@@ -331,29 +311,25 @@ class InspectConfig:
 
 
 @dataclass(frozen=True)
-class ImportConfig:
-    """Turn recordings of other formats into a LeRobotDataset v3.0; what is imported already is skipped."""
+class RecordConfig:
+    """Record episodes from a controller into a LeRobotDataset v3.0 folder; run again with more episodes to go on."""
 
-    source: Path | None = option(None, "recording to import: a file or a folder; it must be given")
-    out: Path = option(Path("runs/import"), "dataset folder, begun or appended to")
-    format: SourceFormat = option(SourceFormat.AUTO, "format of the recording; auto looks at the files")
-    mapping: str | None = option(None, "what columns or topics mean: a YAML file, or the name of a shipped mapping")
-    fps: float | None = option(
-        None, "frames per second; null is as the recording or the mapping says", unit="Hz", minimum=0.01, maximum=1000.0
+    controller: str = option("pybullet", "who is recorded: pybullet")
+    policy: Teacher = option(Teacher.ORACLE, "who grasps: the planner that knows the scene, or the bundle")
+    bundle: str = option("default", "policy of policy=bundle: a shipped bundle, or a folder")
+    objects: str = option("random_test", "object set, or a folder of meshes and URDF files")
+    objects_scale: float = option(
+        1.0, "factor on the meshes of a folder, 0.001 for millimetres", minimum=1e-6, maximum=1e6
     )
-    gripper_open_m: float | None = option(None, "opening of the open gripper", unit="m", minimum=1e-4, maximum=1.0)
-    gripper_closed_m: float | None = option(None, "opening of the closed gripper", unit="m", minimum=0.0, maximum=1.0)
-    depth_scale_m: float | None = option(
-        None, "length of one step of integer depth images, 0.001 for millimetres", unit="m", minimum=1e-6, maximum=1.0
-    )
-    success: bool | None = option(None, "whether the episodes succeeded; null is as the recording says")
-    task: str | None = option(None, "task in words; null is as the recording says")
-    object_name: str | None = option(None, "what is grasped")
-    robot: str | None = option(None, "name of the robot; null is as the mapping says")
-    domain: str | None = option(None, "real, pybullet, mujoco ...; null is as the format implies")
-    require: tuple[Needed, ...] = option((), "what every episode must have; one without it is reported and left out")
-    max_gap_s: float = option(
-        0.2, "longest gap that poses are interpolated over", unit="s", minimum=0.001, maximum=10.0
-    )
-    max_episodes: int | None = option(None, "episodes to import at most", minimum=1, maximum=100_000_000)
-    lossless: bool = option(False, "keep colour images as PNG instead of video")
+    num_objects: int = option(1, "objects in the scene", minimum=1, maximum=20)
+    episodes: int = option(20, "episodes that the dataset shall hold in the end", minimum=1, maximum=1_000_000)
+    randomization: str = option("default", "domain randomization: none, mild, default, harsh, or a YAML file")
+    robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file")
+    camera: CameraMount | None = option(None, "where the camera sits; null is on the wrist, or as in the bundle")
+    image_width_px: int = option(640, "image width", unit="px", minimum=16, maximum=4096)
+    image_height_px: int = option(480, "image height", unit="px", minimum=16, maximum=4096)
+    lossless_rgb: bool = option(False, "colour as PNG instead of H.264; a dataset keeps what it was begun with")
+    depth_unit_m: float = option(0.0005, "step of the stored depth", unit="m", minimum=1e-5, maximum=0.001)
+    seed: int = option(0, "seed that the scenes are drawn from", minimum=0, maximum=MAX_SEED)
+    device: Device = option(Device.CPU, "where networks run")
+    out: Path = option(Path("runs/record"), "folder of the dataset")

@@ -12,7 +12,8 @@ from simtoreal.episodes.layout import DEPTH_PREFIX, IMAGE_PREFIX
 from simtoreal.episodes.records import CameraInfo
 
 RgbStorage = Literal["video", "png"]
-DEPTH_UNIT_M = 0.001
+DEPTH_UNIT_M = 0.0005  # reaches 32.7 m, and 16.3 m where a reader takes the 16 bits for signed
+MAX_DEPTH_UNIT_M = 0.001
 MAX_JOINTS = 64
 _CAMERA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RESERVED = ("state",)  # capture_timestamp.state is when the arm was measured
@@ -122,7 +123,7 @@ class Schema:
             raise DatasetError(f"the section simtoreal of the dataset's info cannot be read: {error!r}") from error
         check_fps(schema.fps)
         check_camera_names(schema.cameras)
-        if not 0 <= schema.num_joints <= MAX_JOINTS or not 0 < schema.depth_unit_m <= 0.001:
+        if not 0 <= schema.num_joints <= MAX_JOINTS or not 0 < schema.depth_unit_m <= MAX_DEPTH_UNIT_M:
             raise DatasetError(
                 f"num_joints must lie in [0, {MAX_JOINTS}] and depth_unit_m in (0, 0.001], "
                 f"got {schema.num_joints} and {schema.depth_unit_m}"

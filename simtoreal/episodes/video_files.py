@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.features import pixel_format
 
-KEY_FRAME_EVERY = 4  # frames: the most that are decoded for one at random
+KEY_FRAME_EVERY = 2  # frames: the most that are decoded for one at random
 # Without B-frames pictures leave the decoder in the order of time, and the n-th has the time n / fps.
-_OPTIONS = {"crf": "20", "preset": "veryfast", "g": str(KEY_FRAME_EVERY), "bf": "0", "tune": "fastdecode"}
+_OPTIONS = {"crf": "20", "preset": "ultrafast", "g": str(KEY_FRAME_EVERY), "bf": "0"}
 Image = NDArray[np.uint8]
 
 

@@ -12,13 +12,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from simtoreal.episodes.entries import EpisodeEntry, StoredFile
-from simtoreal.episodes.episode_files import EpisodeFiles, Place
+from simtoreal.episodes.entries import EpisodeEntry
+from simtoreal.episodes.episode_files import Place
+from simtoreal.episodes.episode_writer import EpisodeWriter
 from simtoreal.episodes.errors import DatasetError
-from simtoreal.episodes.features import DEPTH_UNIT_M, Schema, check_camera_names, check_fps, columns_of
+from simtoreal.episodes.features import (
+    DEPTH_UNIT_M,
+    MAX_DEPTH_UNIT_M,
+    Schema,
+    check_camera_names,
+    check_fps,
+    columns_of,
+)
 from simtoreal.episodes.folder_lock import FolderLock
 from simtoreal.episodes.layout import Layout, Slot
-from simtoreal.episodes.meta_files import explain_write_errors, sha256_of, sync
+from simtoreal.episodes.meta_files import explain_write_errors, sync
 from simtoreal.episodes.metadata import (
     Metadata,
     read_metadata,
@@ -28,8 +36,7 @@ from simtoreal.episodes.metadata import (
     write_tasks,
 )
 from simtoreal.episodes.records import CameraInfo, EpisodeEnd, EpisodeFrame, EpisodeInfo
-from simtoreal.episodes.rows import RowChecker
-from simtoreal.episodes.video_files import probe
+from simtoreal.provenance import CONFIG_FILE
 
 
 @dataclass(frozen=True)
@@ -40,19 +47,18 @@ class WriterSettings:
     depth_unit_m: float = DEPTH_UNIT_M  # step of the stored depth
 
     def __post_init__(self) -> None:
-        if not 0 < self.depth_unit_m <= DEPTH_UNIT_M:
-            raise DatasetError(f"depth_unit_m must lie in (0, {DEPTH_UNIT_M}], got {self.depth_unit_m}")
+        if not 0 < self.depth_unit_m <= MAX_DEPTH_UNIT_M:
+            raise DatasetError(f"depth_unit_m must lie in (0, {MAX_DEPTH_UNIT_M}], got {self.depth_unit_m}")
 
 
 class DatasetWriter:
     """Makes a LeRobotDataset v3.0 folder, or appends to one that this package made. Use as a context manager.
 
     >>> import tempfile
-    >>> from simtoreal.episodes.records import EpisodeFrame, EpisodeInfo
     >>> with tempfile.TemporaryDirectory() as folder, DatasetWriter(Path(folder) / "grasps") as writer:
     ...     with writer.episode(EpisodeInfo(fps=20.0, cameras={})) as episode:
     ...         episode.add(EpisodeFrame(t_s=0.0, images={}, gripper_width_m=0.08))
-    ...         episode.finish(EpisodeEnd(success=True))
+    ...         number = episode.finish(EpisodeEnd(success=True))
     ...     writer.num_episodes
     1
 
@@ -95,7 +101,7 @@ class DatasetWriter:
         """The episodes so far."""
         return self._metadata.entries if self._metadata else ()
 
-    def episode(self, info: EpisodeInfo) -> "EpisodeWriter":
+    def episode(self, info: EpisodeInfo) -> EpisodeWriter:
         """Begins an episode.
 
         Raises:
@@ -121,7 +127,7 @@ class DatasetWriter:
         self._lock.release()
 
     def schema_for(self, info: EpisodeInfo, first: EpisodeFrame) -> Schema:
-        """The columns of the dataset; its first frame decides whether there are joints."""
+        """See `simtoreal.episodes.episode_writer.Dataset`."""
         if self._metadata is not None:
             return self._metadata.schema
         joints = first.joint_positions_rad
@@ -133,27 +139,23 @@ class DatasetWriter:
         )
 
     def place_of(self, info: EpisodeInfo) -> Place:
-        """Where the next episode comes to lie."""
+        """See `simtoreal.episodes.episode_writer.Dataset`."""
         tasks = self._metadata.tasks if self._metadata else ()
         task = tasks.index(info.task) if info.task in tasks else len(tasks)
         return Place(self.num_episodes, self.num_frames, task)
 
-    def closed(self, episode: "EpisodeWriter") -> None:
-        """Told by an episode that it is finished or discarded."""
+    def next_slot(self) -> Slot:
+        """See `simtoreal.episodes.episode_writer.Dataset`."""
+        files = [file for entry in self.entries for file in (entry.data, *entry.videos.values())]
+        return Slot.at(max((file.slot.number for file in files), default=-1) + 1)
+
+    def closed(self, episode: EpisodeWriter) -> None:
+        """See `simtoreal.episodes.episode_writer.Dataset`."""
         if self._open is episode:
             self._open = None
 
     def commit(self, entry: EpisodeEntry, schema: Schema, files: dict[Path, Path]) -> None:
-        """Makes the files of an episode part of the dataset.
-
-        Args:
-            entry: of the episode.
-            schema: of the dataset.
-            files: where they are and where they shall lie.
-
-        Raises:
-            DatasetError: the disk is full or went away; the dataset is as it was.
-        """
+        """See `simtoreal.episodes.episode_writer.Dataset`."""
         before = self._metadata or Metadata(schema, (), ())
         tasks = before.tasks if entry.info.task in before.tasks else (*before.tasks, entry.info.task)
         after = replace(before, tasks=tasks, entries=(*before.entries, entry))
@@ -211,115 +213,6 @@ class DatasetWriter:
         write_summary(self.layout, metadata)
 
 
-class EpisodeWriter:
-    """One episode as it is recorded; `with` discards it unless `finish` was called.
-
-    Raises:
-        DatasetError: on leaving `with`, if neither `finish` nor `discard` was called.
-    """
-
-    def __init__(self, writer: DatasetWriter, info: EpisodeInfo) -> None:
-        self.info = info
-        self.index = writer.num_episodes
-        self._writer = writer
-        self._files: EpisodeFiles | None = None
-        self._schema: Schema | None = None
-        self._checker: RowChecker | None = None
-        self._is_open = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._is_open:
-            self.discard()
-            if error is None:
-                raise DatasetError("was left without finish(end) or discard()", episode=self.index)
-
-    @property
-    def num_frames(self) -> int:
-        return self._files.num_frames if self._files is not None else 0
-
-    def add(self, frame: EpisodeFrame) -> None:
-        """Adds the next frame.
-
-        Raises:
-            DatasetError: a value cannot be true (the frame is left out, and the episode may go on), or the disk is
-                full (the episode is lost).
-        """
-        files, checker = self._prepared(frame)
-        number = files.num_frames
-        try:
-            checker.check(frame)
-            pictures = files.pictures_of(frame)
-        except DatasetError as error:
-            raise DatasetError(error.what, file=self._writer.layout.root, episode=self.index, frame=number) from error
-        try:
-            with explain_write_errors(files.data.parent, self.index, number):
-                files.add(frame, pictures)
-        except DatasetError:
-            self.discard()
-            raise
-
-    def finish(self, end: EpisodeEnd) -> int:
-        """Makes the episode part of the dataset and returns its index.
-
-        Raises:
-            DatasetError: it has no frames, or the disk is full; the dataset is as it was before the episode.
-        """
-        if self._files is None or self._schema is None:
-            raise DatasetError("has no frames", file=self._writer.layout.root, episode=self.index)
-        layout, slot = self._writer.layout, Slot.at(_next_number(self._writer.entries))
-        files, schema = self._files, self._schema
-        try:
-            with explain_write_errors(layout.in_progress, self.index):
-                files.close()
-                self._files = None
-                targets = {files.data: layout.data(slot)}
-                targets |= {path: layout.video(key, slot) for key, path in files.videos.items()}
-                entry = EpisodeEntry(
-                    index=self.index,
-                    num_frames=files.num_frames,
-                    first_row=self._writer.num_frames,
-                    info=self.info,
-                    end=end,
-                    data=_stored(files.data, slot),
-                    videos={key: _stored(path, slot) for key, path in files.videos.items()},
-                    stats=files.stats(),
-                )
-            _check_videos(files, schema, self.index)
-            self._writer.commit(entry, schema, targets)
-        finally:
-            self.discard()
-        return self.index
-
-    def discard(self) -> None:
-        """Forgets the episode. Safe to call again, and after `finish`."""
-        if self._is_open:
-            self._is_open = False
-            files, self._files = self._files, None
-            try:
-                if files is not None:
-                    files.abandon()
-            finally:
-                shutil.rmtree(self._writer.layout.in_progress, ignore_errors=True)
-                self._writer.closed(self)
-
-    def _prepared(self, first: EpisodeFrame) -> tuple[EpisodeFiles, RowChecker]:
-        if not self._is_open:
-            raise DatasetError("is finished: begin another one", episode=self.index)
-        if self._files is None or self._checker is None:
-            folder = self._writer.layout.in_progress
-            self._schema = self._writer.schema_for(self.info, first)
-            with explain_write_errors(folder, self.index):
-                folder.mkdir(parents=True, exist_ok=True)
-                self._files = EpisodeFiles(folder, self._schema, self._writer.place_of(self.info))
-            self._checker = RowChecker(self._schema)
-        return self._files, self._checker
-
-
 def _mismatch(name: str, camera: CameraInfo, schema: Schema) -> str:
     """Why a camera does not fit into a dataset; empty where it does."""
     stored = schema.cameras.get(name)
@@ -332,23 +225,8 @@ def _mismatch(name: str, camera: CameraInfo, schema: Schema) -> str:
     return f"camera {name!r} delivers {given}, and the dataset stores {stored}"
 
 
-def _stored(path: Path, slot: Slot) -> StoredFile:
-    return StoredFile(slot, sha256_of(path), path.stat().st_size)
-
-
-def _check_videos(files: EpisodeFiles, schema: Schema, episode: int) -> None:
-    """A video that lost its end to a full disk must not count as written."""
-    for path in files.videos.values():
-        found = probe(path, schema.fps)["num_frames"]
-        if found != files.num_frames:
-            raise DatasetError(f"holds {found} of {files.num_frames} frames", file=path, episode=episode)
-
-
-def _next_number(entries: tuple[EpisodeEntry, ...]) -> int:
-    return max((file.slot.number for entry in entries for file in (entry.data, *entry.videos.values())), default=-1) + 1
-
-
 def _check_may_hold_a_dataset(layout: Layout) -> None:
-    if layout.root.is_dir() and any(layout.root.iterdir()) and not layout.private.exists() and not layout.info.exists():
-        raise DatasetError("holds other files: choose a new or empty folder", file=layout.root)
     layout.root.mkdir(parents=True, exist_ok=True)
+    others = [path.name for path in layout.root.iterdir() if path.name != CONFIG_FILE]
+    if others and not layout.private.exists() and not layout.info.exists():
+        raise DatasetError(f"holds other files ({others[0]}): choose a new or empty folder", file=layout.root)

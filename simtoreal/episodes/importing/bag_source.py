@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from simtoreal.config import ImportConfig
 from simtoreal.episodes.importing.bag_frames import BagFrames, BagPlan
 from simtoreal.episodes.importing.bag_scan import BagScan, scan
 from simtoreal.episodes.importing.bags import Bag, open_bag
 from simtoreal.episodes.importing.message_types import read_field
 from simtoreal.episodes.importing.row_frames import range_text
 from simtoreal.episodes.importing.row_mapping import pose7, read_yaml
+from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.episodes.importing.source import SourceEpisode, SourceError, source_id
 from simtoreal.episodes.importing.topic_mapping import (
     CameraTopics,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from simtoreal.config import ConfigError, ImportConfig, SourceFormat
+from simtoreal.config import ConfigError
 from simtoreal.episodes.importing.bag_source import BagSource
 from simtoreal.episodes.importing.image_folder import FRAMES, ImageFolderSource
 from simtoreal.episodes.importing.lerobot import LeRobotSource
@@ -13,6 +13,7 @@ from simtoreal.episodes.importing.own_dataset import OwnSource
 from simtoreal.episodes.importing.rectangle_folders import CORNELL, JACQUARD, RectangleSource
 from simtoreal.episodes.importing.rlds import RldsSource
 from simtoreal.episodes.importing.robomimic import RobomimicSource
+from simtoreal.episodes.importing.settings import ImportConfig, SourceFormat
 from simtoreal.episodes.importing.source import EpisodeSource, SourceError
 
 _MAGIC = {b"\x89HDF\r\n\x1a\n": SourceFormat.ROBOMIMIC, b"\x89MCAP": SourceFormat.MCAP, b"#ROSBAG": SourceFormat.ROSBAG}

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simtoreal import frames
-from simtoreal.config import ImportConfig
 from simtoreal.episodes.importing.row_frames import EpisodeFacts, RowReader
 from simtoreal.episodes.importing.row_mapping import (
     CameraColumns,
@@ -31,6 +30,7 @@ from simtoreal.episodes.importing.row_mapping import (
     read_yaml,
     rotation_matrix,
 )
+from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.episodes.importing.source import SourceEpisode, SourceError
 from simtoreal.episodes.timeline import Track, between_arrays, pose_track
 

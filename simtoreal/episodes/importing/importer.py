@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from simtoreal.config import ImportConfig, Needed
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.importing.formats import open_source
+from simtoreal.episodes.importing.settings import ImportConfig, Needed
 from simtoreal.episodes.importing.source import EpisodeSource, SourceEpisode, SourceError, source_id
 from simtoreal.episodes.records import EpisodeEnd, EpisodeFrame
 from simtoreal.episodes.writer import DatasetWriter, EpisodeWriter, WriterSettings
@@ -63,7 +63,7 @@ def import_episodes(config: ImportConfig, progress: Progress | None = None) -> i
     if not names:
         raise SourceError("there is no episode in it", source.path)
     outcome = Outcome()
-    with DatasetWriter(config.out, WriterSettings(lossless_rgb=config.lossless)) as writer:
+    with DatasetWriter(config.out, WriterSettings(config.lossless_rgb, config.depth_unit_m)) as writer:
         there = {entry.info.source for entry in writer.entries}
         with progress.task("import", len(names)) as bar:
             for name in names:

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from simtoreal.config import ImportConfig
 from simtoreal.episodes.importing.lerobot_layout import EpisodePlace, find_episodes, read_info, rows_of
 from simtoreal.episodes.importing.row_frames import EpisodeFacts, RowReader
 from simtoreal.episodes.importing.row_mapping import (
@@ -25,6 +24,7 @@ from simtoreal.episodes.importing.row_mapping import (
     parse_rows,
     read_yaml,
 )
+from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.episodes.importing.source import SourceEpisode, SourceError
 from simtoreal.episodes.importing.video_frames import VideoFrames
 

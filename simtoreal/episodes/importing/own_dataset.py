@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from simtoreal.config import ImportConfig
 from simtoreal.episodes.errors import DatasetError
+from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.episodes.importing.source import SourceEpisode, SourceError, source_id
 from simtoreal.episodes.reader import DatasetReader
 from simtoreal.episodes.records import EpisodeEnd, EpisodeFrame

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simtoreal.config import ImportConfig
 from simtoreal.episodes.grasp_rectangles import LABEL, GraspRectangle, from_corners, from_jacquard, to_label
 from simtoreal.episodes.importing.encoded_images import read_bytes
 from simtoreal.episodes.importing.row_images import as_depth_m, as_rgb
+from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.episodes.importing.source import SourceEpisode, SourceError, source_id
 from simtoreal.episodes.records import CameraInfo, EpisodeEnd, EpisodeFrame, EpisodeInfo, FrameImage
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simtoreal.config import ImportConfig
 from simtoreal.episodes.importing.row_frames import EpisodeFacts, RowReader
 from simtoreal.episodes.importing.row_mapping import parse_rows, read_yaml
+from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.episodes.importing.source import SourceEpisode, SourceError
 from simtoreal.episodes.importing.tfrecord import Feature, Record, find_records, parse_example, read_record
 

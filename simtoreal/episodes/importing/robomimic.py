@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from simtoreal.config import ImportConfig
 from simtoreal.episodes.importing.extras import need
 from simtoreal.episodes.importing.row_frames import EpisodeFacts, RowReader
 from simtoreal.episodes.importing.row_mapping import (
@@ -24,6 +23,7 @@ from simtoreal.episodes.importing.row_mapping import (
     parse_rows,
     read_yaml,
 )
+from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.episodes.importing.source import SourceEpisode, SourceError
 
 MAX_COMPRESSION = 1100  # deflate cannot do more than 1032 to 1

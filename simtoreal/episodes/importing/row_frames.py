@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from simtoreal import frames
-from simtoreal.config import ImportConfig
 from simtoreal.contracts import Action
 from simtoreal.episodes.importing.row_images import read_images
 from simtoreal.episodes.importing.row_mapping import (
@@ -27,6 +26,7 @@ from simtoreal.episodes.importing.row_mapping import (
     read_column,
     rotation_matrix,
 )
+from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.episodes.importing.source import SourceEpisode, SourceError, source_id
 from simtoreal.episodes.records import EpisodeEnd, EpisodeFrame, EpisodeInfo
 
