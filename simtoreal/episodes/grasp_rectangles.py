@@ -1,7 +1,7 @@
 """Grasp rectangles in an image: corners, centre with angle, and the metric that two of them agree by.
 
-A rectangle lies in pixels with u to the right and v down. `angle_rad` turns from +u towards +v to the direction in which
-the jaws open; it is the same after half a turn. `opening_px` is the extent in that direction, `jaw_px` across it.
+A rectangle lies in pixels with u to the right and v down. `angle_rad` turns from +u towards +v to the direction that
+the jaws open in; it is the same after half a turn. `opening_px` is the extent in that direction, `jaw_px` across it.
 
 Metric: intersection over union above 0.25 and angles within 30 degrees, modulo 180 (Jiang, Moseson, Saxena 2011).
 """

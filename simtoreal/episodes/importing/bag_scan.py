@@ -112,7 +112,7 @@ class _Scan:
             self._broken = str(error)
         if self._start_ns is None:
             raise SourceError(self._broken or "no message of the mapped topics is in it", self._bag.path)
-        clocks, remarks = {}, []
+        clocks, remarks = dict[str, StreamClock](), list[str]()
         for topic, log in self._logs.items():
             clocks[topic], told = choose_clock(log, self._mapping.topics.clock)
             remarks += told
@@ -196,7 +196,7 @@ def _calibration(message: Any) -> Calibration:
         raise SourceError(f"CameraInfo is not calibrated: K = {K.tolist()}")
     if message.distortion_model not in ("plumb_bob", "") and coefficients.any():
         raise SourceError(
-            f"the distortion model {message.distortion_model!r} is not read, plumb_bob is: give K and distortion of the "
-            "camera in the mapping, or rectify the pictures"
+            f"the distortion model {message.distortion_model!r} is not read, plumb_bob is: give K and distortion "
+            "of the camera in the mapping, or rectify the pictures"
         )
     return Calibration(K, coefficients[:5] if coefficients.size >= 5 and coefficients.any() else None, size)

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from simtoreal.episodes.importing.bag_frames import BagFrames, BagPlan
+from simtoreal.episodes.importing.bag_frames import BagFrames
 from simtoreal.episodes.importing.bag_scan import BagScan, scan
+from simtoreal.episodes.importing.bag_streams import BagPlan
 from simtoreal.episodes.importing.bags import Bag, open_bag
 from simtoreal.episodes.importing.message_types import read_field
 from simtoreal.episodes.importing.row_frames import range_text
 from simtoreal.episodes.importing.row_mapping import pose7, read_yaml
 from simtoreal.episodes.importing.settings import ImportConfig
-from simtoreal.episodes.importing.source import SourceEpisode, SourceError, source_id
+from simtoreal.episodes.importing.source import SourceEpisode, SourceError, described, source_id
 from simtoreal.episodes.importing.topic_mapping import (
     CameraTopics,
     TopicMapping,
@@ -78,17 +79,11 @@ class BagSource:
                 raise SourceError("no episode begins in it: is episodes.topic right?")
             plan = self._plan(path, found, number)
             stream = BagFrames(plan)
-            task = self._config.task or self._task(plan)
+            task = self._task(plan)
         except SourceError as error:
             raise SourceError(str(error), path, name) from error
         info = EpisodeInfo(
-            plan.fps,
-            plan.cameras,
-            domain=self._config.domain or "real",
-            robot=self._config.robot or self._mapping.topics.robot,
-            object_name=self._config.object_name or "",
-            source=source_id(self.path, name),
-            **({"task": task} if task else {}),
+            plan.fps, plan.cameras, task=task, robot=self._mapping.topics.robot, source=source_id(self.path, name)
         )
 
         def frames() -> Any:
@@ -101,7 +96,12 @@ class BagSource:
             except SourceError as error:
                 raise SourceError(str(error), path, name) from error
 
-        return SourceEpisode(info, frames(), lambda: self._end(stream, found), lambda: self._remarks(stream, found))
+        return SourceEpisode(
+            described(info, self._config),
+            frames(),
+            lambda: self._end(stream, found),
+            lambda: self._remarks(stream, found),
+        )
 
     @cached_property
     def _windows(self) -> dict[str, tuple[Path, int]]:
@@ -212,6 +212,8 @@ class BagSource:
 
     def _remarks(self, stream: BagFrames, found: BagScan) -> list[str]:
         told = list(found.remarks)
+        if stream.num_repeated:
+            told.append(f"{stream.num_repeated} pictures have the time of the one before and are left out")
         for what, times_s in stream.missing.items():
             first = ", ".join(f"{t_s:.2f}" for t_s in times_s[:_TOLD_GAPS])
             more = ", ..." if len(times_s) > _TOLD_GAPS else ""

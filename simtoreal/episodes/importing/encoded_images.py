@@ -1,4 +1,4 @@
-"""PNG, JPEG and TIFF images from bytes that nobody vouches for: sizes are read from the header before a decoder runs."""
+"""PNG, JPEG and TIFF images from bytes that nobody vouches for: the size in the header is checked before decoding."""
 
 import struct
 from pathlib import Path

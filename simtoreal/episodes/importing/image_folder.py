@@ -226,7 +226,10 @@ def _cameras(header: Sequence[str]) -> dict[str, CameraColumns]:
         camera = found.get(name or "camera", CameraColumns())
         if getattr(camera, kind) is not None:
             raise SourceError(f"camera {name or 'camera'} has two columns of {kind}: {getattr(camera, kind)}, {column}")
-        found[name or "camera"] = dataclasses.replace(camera, **{kind: column})
+        changed = (
+            dataclasses.replace(camera, rgb=column) if kind == "rgb" else dataclasses.replace(camera, depth=column)
+        )
+        found[name or "camera"] = changed
     return found
 
 

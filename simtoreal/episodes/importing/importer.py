@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from simtoreal.episodes.episode_writer import EpisodeWriter
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.importing.formats import open_source
 from simtoreal.episodes.importing.settings import ImportConfig, Needed
 from simtoreal.episodes.importing.source import EpisodeSource, SourceEpisode, SourceError, source_id
 from simtoreal.episodes.records import EpisodeEnd, EpisodeFrame
-from simtoreal.episodes.writer import DatasetWriter, EpisodeWriter, WriterSettings
+from simtoreal.episodes.writer import DatasetWriter, WriterSettings
 from simtoreal.progress import Bar, Progress
 
 REPORT = "import.json"

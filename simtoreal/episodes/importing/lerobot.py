@@ -65,7 +65,7 @@ class LeRobotSource:
 
     @cached_property
     def _places(self) -> dict[str, EpisodePlace]:
-        return {str(place.index): place for place in find_episodes(self.path, self._info)}
+        return {str(place.number): place for place in find_episodes(self.path, self._info)}
 
     def _cameras(self) -> dict[str, CameraColumns]:
         keys = self._info.keys_of("video") + self._info.keys_of("image")
@@ -124,7 +124,7 @@ class LeRobotSource:
                         row[key] = frames[key].at(place.videos[key][1] + _time_s(row, index, self._info.fps))
                     row = {key: _image_bytes(value) for key, value in row.items()}
                 except SourceError as error:
-                    raise SourceError(str(error), None, str(place.index), index) from error
+                    raise SourceError(str(error), None, str(place.number), index) from error
                 yield row
 
 

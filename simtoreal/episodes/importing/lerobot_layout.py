@@ -4,6 +4,7 @@ Everything here is read from files of strangers: templates of paths are filled i
 outside the folder.
 """
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,7 @@ ParquetErrors = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, Ov
 class EpisodePlace(NamedTuple):
     """Files and rows of an episode."""
 
-    index: int
+    number: int
     length: int
     tasks: tuple[str, ...]
     data: Path
@@ -78,7 +79,7 @@ def find_episodes(folder: Path, info: Info) -> list[EpisodePlace]:
         found = f"; {other.name} of another version is there: the folder mixes versions" if other.exists() else ""
         raise SourceError(f"meta/info.json says {info.version}, but {listed.name} is not there{found}", folder)
     places = list(_episodes_v3(folder, info) if v3 else _episodes_v2(folder, info))
-    indices = [place.index for place in places]
+    indices = [place.number for place in places]
     if len(set(indices)) < len(indices):
         raise SourceError("an episode is listed twice", listed)
     return places
@@ -164,33 +165,31 @@ def rows_of(place: EpisodePlace, columns: list[str]) -> Iterator[dict[str, Any]]
     except SourceError:
         raise
     except ParquetErrors as error:
-        raise SourceError(f"the data file cannot be read ({_short(error)})", place.data, str(place.index)) from error
+        raise SourceError(f"the data file cannot be read ({_short(error)})", place.data, str(place.number)) from error
 
 
 def _rows(file: pq.ParquetFile, place: EpisodePlace, columns: list[str]) -> Iterator[dict[str, Any]]:
-    groups, skip = [], place.first_row
+    groups, skip = _groups_from(file, place.first_row)
+    batches = file.iter_batches(batch_size=32, row_groups=groups, columns=columns)
+    rows = (row for batch in batches for row in batch.to_pylist())
+    read = 0
+    for row in itertools.islice(rows, skip, skip + place.length):
+        if row.get("episode_index", place.number) != place.number:
+            raise SourceError(f"the row is of episode {row['episode_index']}", place.data, str(place.number), read)
+        yield row
+        read += 1
+    if read < place.length:
+        raise SourceError(f"{place.length} rows are announced, {read} are there", place.data, str(place.number))
+
+
+def _groups_from(file: pq.ParquetFile, first_row: int) -> tuple[list[int], int]:
+    """Row groups from the one that holds a row on, and how many rows lie before that row in the first of them."""
     for group in range(file.metadata.num_row_groups):
         size = file.metadata.row_group(group).num_rows
-        if not groups and skip >= size:
-            skip -= size
-            continue
-        groups.append(group)
-    read = 0
-    for batch in file.iter_batches(batch_size=32, row_groups=groups, columns=columns):
-        for row in batch.to_pylist():
-            if skip:
-                skip -= 1
-                continue
-            if read == place.length:
-                return
-            if row.get("episode_index", place.index) != place.index:
-                raise SourceError(
-                    f"row {read} belongs to episode {row['episode_index']}", place.data, str(place.index), read
-                )
-            yield row
-            read += 1
-    if read < place.length:
-        raise SourceError(f"{place.length} rows are announced, {read} are there", place.data, str(place.index))
+        if first_row < size:
+            return list(range(group, file.metadata.num_row_groups)), first_row
+        first_row -= size
+    return [], 0
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:

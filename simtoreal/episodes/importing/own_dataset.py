@@ -6,7 +6,7 @@ from pathlib import Path
 
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.importing.settings import ImportConfig
-from simtoreal.episodes.importing.source import SourceEpisode, SourceError, source_id
+from simtoreal.episodes.importing.source import SourceEpisode, SourceError, described, source_id
 from simtoreal.episodes.reader import DatasetReader
 from simtoreal.episodes.records import EpisodeEnd, EpisodeFrame
 
@@ -35,12 +35,7 @@ class OwnSource:
     def open(self, name: str) -> SourceEpisode:
         try:
             episode = self._reader[int(name)]
-            given = {
-                key: value
-                for key, value in (("task", self._config.task), ("object_name", self._config.object_name))
-                if value is not None
-            }
-            info = dataclasses.replace(episode.info, source=source_id(self.path, name), **given)
+            info = described(dataclasses.replace(episode.info, source=source_id(self.path, name)), self._config)
             end, origin = episode.end, episode.info.source
         except (DatasetError, ValueError, IndexError) as error:
             raise SourceError(str(error), self.path, name) from error

@@ -1,6 +1,7 @@
 """Folders of images with grasp rectangles, Cornell and Jacquard: every image is an episode of one frame.
 
-The rectangles go to `EpisodeEnd.labels["grasp_rectangles"]`, as `simtoreal.episodes.grasp_rectangles.to_label` has them.
+The rectangles go to `EpisodeEnd.labels["grasp_rectangles"]`; `simtoreal.episodes.grasp_rectangles.to_label` has their
+form.
 """
 
 import re
@@ -15,7 +16,7 @@ from simtoreal.episodes.grasp_rectangles import LABEL, GraspRectangle, from_corn
 from simtoreal.episodes.importing.encoded_images import read_bytes
 from simtoreal.episodes.importing.row_images import as_depth_m, as_rgb
 from simtoreal.episodes.importing.settings import ImportConfig
-from simtoreal.episodes.importing.source import SourceEpisode, SourceError, source_id
+from simtoreal.episodes.importing.source import SourceEpisode, SourceError, described, source_id
 from simtoreal.episodes.records import CameraInfo, EpisodeEnd, EpisodeFrame, EpisodeInfo, FrameImage
 
 CAMERA = "rgb"
@@ -69,14 +70,9 @@ class RectangleSource:
             mount="external",
         )
         info = EpisodeInfo(
-            self._config.fps or 1.0,
-            {CAMERA: camera},
-            domain=self._config.domain or self._convention.domain,
-            robot=self._config.robot or "",
-            object_name=self._config.object_name or "",
-            source=source_id(self.path, name),
-            **({"task": self._config.task} if self._config.task else {}),
+            self._config.fps or 1.0, {CAMERA: camera}, domain=self._convention.domain, source=source_id(self.path, name)
         )
+        info = described(info, self._config)
         end = EpisodeEnd(success=self._config.success, labels={LABEL: labels})
         return SourceEpisode(info, iter([EpisodeFrame(0.0, {CAMERA: image})]), lambda: end, lambda: remarks)
 

@@ -61,7 +61,7 @@ class RldsSource:
         files = sorted(self.path.glob("*.tfrecord*")) if self.path.is_dir() else [self.path]
         if not files:
             raise SourceError("there is no TFRecord file (*.tfrecord*)", self.path)
-        places = {}
+        places: dict[str, _Place] = {}
         for file in files:
             records, problem = find_records(file)
             places |= {f"{file.name}#{index}": _Place(file, record) for index, record in enumerate(records)}

@@ -71,7 +71,8 @@ class RobomimicSource:
                 return {key: column.shape[1:] for key, column in _datasets(file["data"][name]).items()}
             raise SourceError("there is no demonstration in it", self.path)
 
-        return self._read(shapes)
+        found: dict[str, tuple[int, ...]] = self._read(shapes)
+        return found
 
     def _mapping(self) -> RowMapping:
         values, origin = read_yaml(self._config.mapping or "robomimic")
@@ -85,21 +86,23 @@ class RobomimicSource:
 
     def _without_absent(self, mapping: RowMapping) -> RowMapping:
         """The shipped mapping without what this file does not hold, in the units of its controller."""
-        columns, absent = mapping.columns, {}
-        for part, column in (
-            ("tool", "robot0_eef_pos"),
-            ("gripper", "robot0_gripper_qpos"),
-            ("joints", "robot0_joint_pos"),
-        ):
-            if column not in self._columns:
-                absent[part] = None
-                self._told.append(f"there is no {column}: episodes have no {part}")
+        columns = mapping.columns
         action = columns.action if self._columns.get("actions") == (7,) else None
         if action is None:
             self._told.append(f"actions of shape {self._columns.get('actions')} are not read: say what they mean")
-        else:
-            action = self._in_units_of_the_controller(action)
-        return dataclasses.replace(mapping, columns=dataclasses.replace(columns, action=action, **absent))
+        columns = dataclasses.replace(
+            columns,
+            tool=columns.tool if self._holds("robot0_eef_pos", "tool pose") else None,
+            gripper=columns.gripper if self._holds("robot0_gripper_qpos", "gripper opening") else None,
+            joints=columns.joints if self._holds("robot0_joint_pos", "joint positions") else None,
+            action=None if action is None else self._in_units_of_the_controller(action),
+        )
+        return dataclasses.replace(mapping, columns=columns)
+
+    def _holds(self, column: str, what: str) -> bool:
+        if column not in self._columns:
+            self._told.append(f"there is no {column}: episodes have no {what}")
+        return column in self._columns
 
     def _in_units_of_the_controller(self, action: ActionColumns) -> ActionColumns:
         controller = _controller(self._environment)

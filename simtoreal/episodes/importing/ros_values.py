@@ -54,12 +54,12 @@ def pose_of(value: Any) -> FloatArray:
     for inner in ("pose", "transform"):
         if hasattr(value, inner):
             return pose_of(getattr(value, inner))
-    position = getattr(value, "position", getattr(value, "translation", None))
-    rotation = getattr(value, "orientation", getattr(value, "rotation", None))
+    position: Any = getattr(value, "position", getattr(value, "translation", None))
+    rotation: Any = getattr(value, "orientation", getattr(value, "rotation", None))
     if not (hasattr(position, "x") and hasattr(rotation, "w")):
         raise SourceError(f"there is no pose in {type(value).__name__}: name the FIELD that holds it")
     quat = np.array([rotation.x, rotation.y, rotation.z, rotation.w], dtype=np.float64)
-    xyz = np.array([position.x, position.y, position.z], dtype=np.float64)  # type: ignore[union-attr]
+    xyz = np.array([position.x, position.y, position.z], dtype=np.float64)
     if not np.isfinite(xyz).all():
         raise SourceError(f"the position is not finite: {xyz}")
     return frames.transform(xyz, rotation_matrix(quat, Rotation.QUAT_XYZW))
@@ -116,7 +116,7 @@ def rgb_of(message: Any) -> NDArray[np.uint8]:
 
 
 def depth_of(message: Any, scale_m: float | None) -> NDArray[np.float32]:
-    """The depth image (H, W) in metres of an Image or of compressed depth; integers are millimetres, as REP 118 says."""
+    """The depth image (H, W) in metres of an image, compressed or not; integers are millimetres (REP 118)."""
     if not hasattr(message, "encoding"):
         return _compressed_depth(message, scale_m)
     if message.encoding not in _DEPTHS:

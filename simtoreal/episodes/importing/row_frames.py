@@ -27,7 +27,7 @@ from simtoreal.episodes.importing.row_mapping import (
     rotation_matrix,
 )
 from simtoreal.episodes.importing.settings import ImportConfig
-from simtoreal.episodes.importing.source import SourceEpisode, SourceError, source_id
+from simtoreal.episodes.importing.source import SourceEpisode, SourceError, described, source_id
 from simtoreal.episodes.records import EpisodeEnd, EpisodeFrame, EpisodeInfo
 
 
@@ -109,23 +109,22 @@ class _Stream:
     def info(self, first: Row) -> EpisodeInfo:
         try:
             images = read_images(first, self._cameras, 0.0)
-            task = self._config.task or _text(first, self._columns.task) or self._facts.task
+            task = _text(first, self._columns.task) or self._facts.task
         except SourceError as error:
             raise SourceError(str(error), self._path, self._facts.name, 0) from error
         cameras = {}
         for name, image in images.items():
             shape = image.rgb.shape if image.rgb is not None else image.depth_m.shape  # type: ignore[union-attr]
             cameras[name] = camera_info(name, self._cameras[name], shape[1], shape[0])
-        extra = {"task": task} if task else {}
-        return EpisodeInfo(
+        info = EpisodeInfo(
             self._fps,
             cameras,
-            domain=self._config.domain or self._facts.domain,
-            robot=self._config.robot or self._columns.robot,
-            object_name=self._config.object_name or "",
+            task=task,
+            domain=self._facts.domain,
+            robot=self._columns.robot,
             source=source_id(self._path, self._facts.name),
-            **extra,
         )
+        return described(info, self._config)
 
     def frames(self, first: Row, rows: Iterator[Row]) -> Iterator[EpisodeFrame]:
         index, row = 0, first
@@ -232,15 +231,20 @@ def width_m(readings: FloatArray, gripper: GripperColumns) -> float:
     """
     if readings.size == 0 or not np.isfinite(readings).all():
         raise SourceError(f"the gripper reading {gripper.value} is {readings}")
-    combine = {CombineFingers.SUM_ABS: lambda x: np.abs(x).sum(), CombineFingers.MEAN: np.mean}
     # a single reading keeps its sign: -1 may well mean open
-    reading = float(readings[0] if readings.size == 1 else combine.get(gripper.combine, np.sum)(readings))
+    reading = float(readings[0]) if readings.size == 1 else _combined(readings, gripper.combine)
     if gripper.unit_m is not None:
         return reading * gripper.unit_m
     assert gripper.open_m is not None
     share = (reading - gripper.closed_at) / (gripper.open_at - gripper.closed_at)
     # encoders overshoot their range by a little; an opening below nothing is none
     return max(gripper.closed_m + share * (gripper.open_m - gripper.closed_m), 0.0)
+
+
+def _combined(readings: FloatArray, combine: CombineFingers) -> float:
+    if combine is CombineFingers.MEAN:
+        return float(readings.mean())
+    return float(np.abs(readings).sum() if combine is CombineFingers.SUM_ABS else readings.sum())
 
 
 def missing_ranges(key: str, gripper: GripperColumns | None) -> Sequence[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
@@ -103,6 +103,9 @@ class GripperColumns:
     open_m: float | None = option(None, "opening when open", unit="m", minimum=0.0, maximum=1.0)
 
 
+Gripper = TypeVar("Gripper", bound=GripperColumns)
+
+
 @dataclass(frozen=True)
 class ActionColumns:
     """What the robot was told."""
@@ -151,14 +154,23 @@ class RowMapping:
 
     def with_gripper_range(self, open_m: float | None, closed_m: float | None) -> "RowMapping":
         """Puts a given range in the place of the mapping's, for what is measured and for what is commanded."""
-        given = {key: value for key, value in (("open_m", open_m), ("closed_m", closed_m)) if value is not None}
-        columns = self.columns
-        if given and columns.gripper is not None:
-            columns = dataclasses.replace(columns, gripper=dataclasses.replace(columns.gripper, unit_m=None, **given))
-        if given and columns.action is not None and columns.action.gripper is not None:
-            gripper = dataclasses.replace(columns.action.gripper, unit_m=None, **given)
+        columns = dataclasses.replace(self.columns, gripper=with_range(self.columns.gripper, open_m, closed_m))
+        if columns.action is not None:
+            gripper = with_range(columns.action.gripper, open_m, closed_m)
             columns = dataclasses.replace(columns, action=dataclasses.replace(columns.action, gripper=gripper))
         return dataclasses.replace(self, columns=columns)
+
+
+def with_range(gripper: Gripper | None, open_m: float | None, closed_m: float | None) -> Gripper | None:
+    """A gripper with a range that was given, instead of its own."""
+    if gripper is None or (open_m is None and closed_m is None):
+        return gripper
+    return dataclasses.replace(
+        gripper,
+        unit_m=None,
+        open_m=gripper.open_m if open_m is None else open_m,
+        closed_m=gripper.closed_m if closed_m is None else closed_m,
+    )
 
 
 def read_yaml(name: str) -> tuple[dict[str, Any], str]:
@@ -185,7 +197,7 @@ class _UniqueKeys(yaml.SafeLoader):
     """Refuses what YAML would let pass: two cameras under one name, of which the first one is lost."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = [str(key) for key in keys if keys.count(key) > 1]
         if twice:
             raise yaml.YAMLError(f"the key {twice[0]!r} is there twice{node.start_mark}")

@@ -3,10 +3,12 @@
 Memory stays bounded whatever the length of an episode: frames are made when they are asked for, and nothing is kept.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.episodes.records import EpisodeEnd, EpisodeFrame, EpisodeInfo
 
 
@@ -63,6 +65,17 @@ class EpisodeSource(Protocol):
             SourceError: it is broken, or lacks something that nobody gave; frames may raise it later as well.
         """
         ...
+
+
+def described(info: EpisodeInfo, config: ImportConfig) -> EpisodeInfo:
+    """What is known of an episode, with what the user says in the place of what the recording says."""
+    return dataclasses.replace(
+        info,
+        task=config.task or info.task or EpisodeInfo.task,
+        object_name=config.object_name or info.object_name,
+        robot=config.robot or info.robot,
+        domain=config.domain or info.domain,
+    )
 
 
 def source_id(path: Path, name: str) -> str:

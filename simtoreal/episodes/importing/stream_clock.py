@@ -67,7 +67,7 @@ def choose_clock(log: StampLog, choice: ClockChoice) -> tuple[StreamClock, Seque
     if choice is ClockChoice.HEADER or _is_own_clock(log, fit):
         return StreamClock(None, True), ()
     told = (
-        f"{log.topic} is stamped by another clock: it is {fit.offset_s:+.6f} s off and drifts by {fit.drift_ppm:+.1f} ppm, "
+        f"{log.topic} is stamped by another clock, {fit.offset_s:+.6f} s off and drifting by {fit.drift_ppm:+.1f} ppm, "
         "and is put on the clock of the recorder. Its shortest transport counts as part of the offset",
     )
     return StreamClock(fit, True), told

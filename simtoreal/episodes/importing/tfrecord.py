@@ -34,7 +34,7 @@ def find_records(path: Path) -> tuple[list[Record], str]:
 
     Lengths are checked against their checksum and the size of the file, so a damaged header ends the walk.
     """
-    records, size = [], path.stat().st_size
+    records, size = list[Record](), path.stat().st_size
     with path.open("rb") as stream:
         at = 0
         while at < size:
@@ -119,7 +119,7 @@ _CRC_TABLE = _crc_table()
 
 
 @compiled
-def _crc(data: NDArray[np.uint8], table: NDArray[np.uint32]) -> int:
+def _crc(data: NDArray[np.uint8], table: NDArray[np.uint32]) -> np.uint32:
     crc = np.uint32(0xFFFFFFFF)
     for byte in data:
         crc = table[(crc ^ np.uint32(byte)) & np.uint32(0xFF)] ^ (crc >> np.uint32(8))

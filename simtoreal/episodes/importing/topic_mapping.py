@@ -1,6 +1,7 @@
 """Which topic of a recording is what: data, read from a YAML file and checked against a schema.
 
-A value in a message is named `TOPIC:FIELD`, such as `/gripper/state:position[0]`. `docs/importing.md` explains the keys.
+A value in a message is named `TOPIC:FIELD`, such as `/gripper/state:position[0]`. The keys are explained in
+`docs/importing.md`.
 """
 
 import dataclasses
@@ -10,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from simtoreal.episodes.importing.row_frames import missing_ranges
-from simtoreal.episodes.importing.row_mapping import IDENTITY_POSE, CameraPlace, GripperColumns
+from simtoreal.episodes.importing.row_mapping import IDENTITY_POSE, CameraPlace, GripperColumns, with_range
 from simtoreal.schema import ConfigError, option, parse
 
 
@@ -129,12 +130,9 @@ class TopicMapping:
 
     def with_gripper_range(self, open_m: float | None, closed_m: float | None) -> "TopicMapping":
         """Puts a given range in the place of the mapping's, for what is measured and for what is commanded."""
-        given = {key: value for key, value in (("open_m", open_m), ("closed_m", closed_m)) if value is not None}
-        topics = self.topics
-        if given and topics.gripper is not None:
-            topics = dataclasses.replace(topics, gripper=dataclasses.replace(topics.gripper, unit_m=None, **given))
-        if given and topics.command is not None and topics.command.gripper is not None:
-            gripper = dataclasses.replace(topics.command.gripper, unit_m=None, **given)
+        topics = dataclasses.replace(self.topics, gripper=with_range(self.topics.gripper, open_m, closed_m))
+        if topics.command is not None:
+            gripper = with_range(topics.command.gripper, open_m, closed_m)
             topics = dataclasses.replace(topics, command=dataclasses.replace(topics.command, gripper=gripper))
         return dataclasses.replace(self, topics=topics)
 
@@ -199,7 +197,8 @@ def check_complete(mapping: TopicMapping) -> None:
         missing.append("joints.topic")
     if topics.command is not None and not topics.command.topic:
         missing.append("command.topic")
-    for key, gripper in (("gripper", topics.gripper), ("command.gripper", topics.command and topics.command.gripper)):
+    commanded = None if topics.command is None else topics.command.gripper
+    for key, gripper in (("gripper", topics.gripper), ("command.gripper", commanded)):
         if gripper is not None and not all(split_topic(gripper.value)):
             missing.append(f"{key}.value as TOPIC:FIELD")
         missing += missing_ranges(key, gripper)
