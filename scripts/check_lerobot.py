@@ -119,7 +119,8 @@ def compare_numbers(episode: RecordedEpisode, seen: dict[str, Any]) -> list[str]
     for key, values in seen.items():
         if key.startswith((IMAGE_PREFIX, DEPTH_PREFIX)):
             continue
-        expected = episode.column(key).reshape(values.shape)
+        # lerobot makes float32 of every float column, times too
+        expected = episode.column(key).reshape(values.shape).astype(values.dtype)
         if not np.array_equal(expected, values, equal_nan=expected.dtype.kind == "f"):
             problems.append(f"episode {episode.entry.index}: {key} differs")
     return problems

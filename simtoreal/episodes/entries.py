@@ -1,8 +1,9 @@
 """The table of episodes under `meta/episodes`: lerobot's columns, and what is known of an episode beside its frames."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow as pa
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.feature_stats import STATISTICS, Stats
 from simtoreal.episodes.features import Schema
-from simtoreal.episodes.layout import Slot
+from simtoreal.episodes.layout import Layout, Slot
 from simtoreal.episodes.records import CameraInfo, EpisodeEnd, EpisodeInfo
 from simtoreal.evaluation.records import to_plain
 
@@ -21,7 +22,7 @@ class StoredFile:
     """Where the rows or the pictures of an episode lie, and what the file must look like."""
 
     slot: Slot
-    sha256: str
+    sha256: str = ""
     num_bytes: int = 0
 
 
@@ -38,9 +39,15 @@ class EpisodeEntry:
     videos: Mapping[str, StoredFile] = field(default_factory=dict)  # by column
     stats: Mapping[str, Stats] = field(default_factory=dict)  # by column
 
-    def moved(self, index: int, first_row: int) -> "EpisodeEntry":
-        """The same episode at another place of a dataset."""
-        return replace(self, index=index, first_row=first_row)
+    @property
+    def files(self) -> tuple[StoredFile, ...]:
+        return (self.data, *self.videos.values())
+
+    def paths(self, layout: Layout) -> Iterator[tuple[Path, StoredFile]]:
+        """Where each file of the episode lies."""
+        yield layout.data(self.data.slot), self.data
+        for key, video in self.videos.items():
+            yield layout.video(key, video.slot), video
 
 
 def arrow_schema(schema: Schema) -> pa.Schema:
@@ -119,6 +126,28 @@ def _file_columns(prefix: str, file: StoredFile) -> dict[str, Any]:
         f"{prefix}/sha256": file.sha256,
         f"{prefix}/bytes": file.num_bytes,
     }
+
+
+def describe(entry: EpisodeEntry, schema: Schema) -> str:
+    """Everything about an episode but the hash of its data file, to be kept in that file."""
+    row = _row(entry, Slot(0, 0), schema)
+    return json.dumps({"fps": schema.fps, "schema": schema.to_plain(), "entry": row}, allow_nan=False)
+
+
+def from_description(text: str | bytes) -> tuple[EpisodeEntry, Schema]:
+    """The inverse of `describe`.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    try:
+        values = json.loads(text)
+        schema = Schema.from_plain(values["fps"], values["schema"])
+        return from_row(dict(values["entry"]), schema), schema
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetError(f"its description of the episode cannot be read: {error!r}") from error
 
 
 def from_row(row: Mapping[str, Any], schema: Schema) -> EpisodeEntry:

@@ -17,6 +17,7 @@ from simtoreal.episodes.records import EpisodeFrame, FrameImage
 from simtoreal.episodes.rows import Row, to_row
 from simtoreal.episodes.video_files import PictureShape, VideoSink
 
+DESCRIPTION_KEY = "simtoreal"  # in the metadata of a data file, so that a lost table can be made again
 ROWS_PER_GROUP = 16  # read together when one is asked for; pictures make a row a tenth of a megabyte
 
 
@@ -29,6 +30,11 @@ class Place(NamedTuple):
     episode: int
     first_row: int
     task: int
+
+
+def open_rows(path: Path, columns: pa.Schema) -> pq.ParquetWriter:
+    """A data file to write; pages carry checksums, so that a damaged number is noticed when it is read."""
+    return pq.ParquetWriter(path, columns, compression="snappy", write_page_checksum=True)
 
 
 class EpisodeFiles:
@@ -49,7 +55,7 @@ class EpisodeFiles:
         self._numbers: dict[str, list[NDArray[Any] | float | int]] = {}
         self._pictures = _picture_stats(schema)
         self._blank = {name: np.zeros((c.height_px, c.width_px, 3), np.uint8) for name, c in schema.cameras.items()}
-        self._parquet = pq.ParquetWriter(self.data, self._columns, compression="snappy")
+        self._parquet = open_rows(self.data, self._columns)
         self._sinks = {
             IMAGE_PREFIX + name: VideoSink(
                 self.videos[IMAGE_PREFIX + name], PictureShape(schema.fps, columns.width_px, columns.height_px)
@@ -82,12 +88,16 @@ class EpisodeFiles:
         if len(self._rows) == ROWS_PER_GROUP:
             self._flush()
 
-    def close(self) -> None:
-        """Finishes all files."""
-        self._flush()
-        self._parquet.close()
+    def close_videos(self) -> None:
+        """Finishes the videos."""
         for sink in self._sinks.values():
             sink.close()
+
+    def close_rows(self, description: str) -> None:
+        """Finishes the data file, with what is known of the episode as a whole in it."""
+        self._flush()
+        self._parquet.add_key_value_metadata({DESCRIPTION_KEY: description})
+        self._parquet.close()
 
     def abandon(self) -> None:
         """Lets go of the files without finishing them."""

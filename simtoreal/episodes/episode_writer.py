@@ -1,11 +1,12 @@
 """One episode as it is written: everything in a folder of its own until `finish`."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from simtoreal.episodes.entries import EpisodeEntry, StoredFile
+from simtoreal.episodes.entries import EpisodeEntry, StoredFile, describe
 from simtoreal.episodes.episode_files import EpisodeFiles, Place
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.features import Schema
@@ -116,22 +117,23 @@ class EpisodeWriter:
         files, schema = self._files, self._schema
         try:
             with explain_write_errors(layout.in_progress, self.index):
-                files.close()
-                self._files = None
-                targets = {files.data: layout.data(slot)}
-                targets |= {path: layout.video(key, slot) for key, path in files.videos.items()}
+                files.close_videos()
                 entry = EpisodeEntry(
                     index=self.index,
                     num_frames=files.num_frames,
                     first_row=self._place.first_row,
                     info=self.info,
                     end=end,
-                    data=_stored(files.data, slot),
-                    videos={key: _stored(path, slot) for key, path in files.videos.items()},
+                    data=StoredFile(slot),
+                    videos={key: stored(path, slot) for key, path in files.videos.items()},
                     stats=files.stats(),
                 )
+                files.close_rows(describe(entry, schema))
+                self._files = None
+                entry = replace(entry, data=stored(files.data, slot))
             _check_videos(files, schema, self.index)
-            self._dataset.commit(entry, schema, targets)
+            targets = {path: layout.video(key, slot) for key, path in files.videos.items()}
+            self._dataset.commit(entry, schema, {**targets, files.data: layout.data(slot)})
         finally:
             self.discard()
         return self.index
@@ -161,7 +163,8 @@ class EpisodeWriter:
         return self._files, self._checker
 
 
-def _stored(path: Path, slot: Slot) -> StoredFile:
+def stored(path: Path, slot: Slot) -> StoredFile:
+    """What the table says of a file that comes to lie in a slot."""
     return StoredFile(slot, sha256_of(path), path.stat().st_size)
 
 

@@ -49,18 +49,26 @@ def read_metadata(layout: Layout, *, with_stats: bool = False) -> Metadata:
     Raises:
         DatasetError: it is not a dataset, of another version or of somebody else, or nothing of it can be read.
     """
-    schema = read_schema(layout)
+    return read_entries(layout, read_schema(layout), with_stats=with_stats)
+
+
+def read_entries(layout: Layout, schema: Schema, *, with_stats: bool = False) -> Metadata:
+    """Reads the table of episodes and the tasks, with the columns already known.
+
+    Raises:
+        DatasetError: the tasks cannot be read.
+    """
     entries: list[EpisodeEntry] = []
     problems: list[DatasetError] = []
     for path in sorted(layout.episodes_folder.glob("chunk-*/file-*.parquet")):
         try:
-            _read_entries(path, schema, with_stats, (entries, problems))
+            _read_file(path, schema, with_stats, (entries, problems))
         except DatasetError as error:
             problems.append(error)
     return Metadata(schema, read_tasks(layout), tuple(entries), tuple(problems))
 
 
-def _read_entries(
+def _read_file(
     path: Path, schema: Schema, with_stats: bool, found: tuple[list[EpisodeEntry], list[DatasetError]]
 ) -> None:
     names = [name for name in arrow_schema(schema).names if with_stats or not name.startswith("stats/")]
@@ -112,6 +120,8 @@ def check_is_dataset(layout: Layout) -> None:
     if not layout.root.is_dir():
         raise DatasetError("there is no such folder", file=layout.root)
     if not layout.info.is_file():
+        if next(layout.root.glob("data/*/*.parquet"), None) is not None:
+            raise DatasetError("has lost its meta/info.json: repair it", file=layout.root)
         begun = layout.private.is_dir()
         what = "holds no finished episode yet" if begun else "is not a LeRobotDataset: it has no meta/info.json"
         raise DatasetError(what, file=layout.root)
@@ -173,6 +183,16 @@ def write_entries(layout: Layout, entries: Sequence[EpisodeEntry], schema: Schem
     number = (len(entries) - 1) // EPISODES_PER_FILE
     slot = Slot.at(number)
     write_table(layout.episodes(slot), to_table(entries[number * EPISODES_PER_FILE :], slot, schema))
+
+
+def write_all_entries(layout: Layout, entries: Sequence[EpisodeEntry], schema: Schema) -> None:
+    """Writes the table of episodes anew."""
+    last = max((len(entries) - 1) // EPISODES_PER_FILE, 0)
+    for number in range(last + 1):
+        write_entries(layout, entries[: (number + 1) * EPISODES_PER_FILE], schema)
+    for path in layout.episodes_folder.glob("chunk-*/file-*.parquet"):
+        if path not in {layout.episodes(Slot.at(number)) for number in range(last + 1)}:
+            path.unlink()
 
 
 def write_summary(layout: Layout, metadata: Metadata) -> None:

@@ -108,13 +108,14 @@ class RecordedEpisode:
 
     def __init__(self, layout: Layout, entry: EpisodeEntry, schema: Schema) -> None:
         self.entry = entry
-        self._layout = layout
-        self._schema = schema
-        self._path = layout.data(entry.data.slot)
-        with explain_read_errors(self._path, entry.index):
-            self._parquet = pq.ParquetFile(self._path, memory_map=True)
+        self.layout = layout
+        self.schema = schema
+        self.path = layout.data(entry.data.slot)
+        with explain_read_errors(self.path, entry.index):
             names = [name for name in schema.arrow().names if name not in schema.png_keys]
-            self._rows = _rows(self._parquet.read(columns=names), entry, self._path)
+            with pq.ParquetFile(self.path, page_checksum_verification=True) as numbers:
+                self._rows = _rows(numbers.read(columns=names), entry, self.path)
+            self._parquet = pq.ParquetFile(self.path, memory_map=True)
         self._groups = _PictureGroups(self._parquet, schema.png_keys)
         self._videos: dict[str, VideoFile] = {}
 
@@ -173,7 +174,7 @@ class RecordedEpisode:
         Raises:
             DatasetError: it cannot be read.
         """
-        columns, key = self._schema.cameras[camera], IMAGE_PREFIX + camera
+        columns, key = self.schema.cameras[camera], IMAGE_PREFIX + camera
         if columns.rgb == "video":
             return self.video(camera).frame(index)
         with self._named(index):
@@ -185,16 +186,16 @@ class RecordedEpisode:
         Raises:
             DatasetError: it cannot be read.
         """
-        columns = self._schema.cameras[camera]
+        columns = self.schema.cameras[camera]
         with self._named(index):
             data = self._groups.png(DEPTH_PREFIX + camera, index)
-            return depth_from_steps(decode_steps(data, columns.width_px, columns.height_px), self._schema.depth_unit_m)
+            return depth_from_steps(decode_steps(data, columns.width_px, columns.height_px), self.schema.depth_unit_m)
 
     def video(self, camera: str) -> VideoFile:
         """The video of a camera, opened when it is first asked for."""
         if camera not in self._videos:
             key = IMAGE_PREFIX + camera
-            self._videos[camera] = VideoFile(self._layout.video(key, self.entry.videos[key].slot), self._schema.fps)
+            self._videos[camera] = VideoFile(self.layout.video(key, self.entry.videos[key].slot), self.schema.fps)
         return self._videos[camera]
 
     def close(self) -> None:
@@ -218,7 +219,7 @@ class RecordedEpisode:
         return _Named(self, index)
 
     def _error(self, what: str, frame: int | None = None) -> DatasetError:
-        return DatasetError(what, file=self._path, episode=self.entry.index, frame=frame)
+        return DatasetError(what, file=self.path, episode=self.entry.index, frame=frame)
 
 
 class _Named:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from simtoreal.episodes.copying import copy_episode
 from simtoreal.episodes.entries import EpisodeEntry
 from simtoreal.episodes.episode_files import Place
 from simtoreal.episodes.episode_writer import EpisodeWriter
@@ -30,11 +31,13 @@ from simtoreal.episodes.meta_files import explain_write_errors, sync
 from simtoreal.episodes.metadata import (
     Metadata,
     read_metadata,
+    read_schema,
     write_entries,
     write_info,
     write_summary,
     write_tasks,
 )
+from simtoreal.episodes.reader import RecordedEpisode
 from simtoreal.episodes.records import CameraInfo, EpisodeEnd, EpisodeFrame, EpisodeInfo
 from simtoreal.provenance import CONFIG_FILE
 
@@ -120,6 +123,28 @@ class DatasetWriter:
                 episode.add(frame)
             return episode.finish(end)
 
+    def adopt(self, episode: RecordedEpisode) -> int:
+        """Takes over an episode of another dataset as it is stored, and returns its index here.
+
+        Raises:
+            DatasetError: an episode is open, or the other dataset has other columns.
+        """
+        if self._open is not None:
+            raise DatasetError("an episode is open: finish or discard it first", file=self.layout.root)
+        if self._metadata is not None and episode.schema != self._metadata.schema:
+            raise DatasetError(
+                f"is stored otherwise than {self.layout.root}: {episode.schema} instead of {self._metadata.schema}",
+                file=episode.path,
+                episode=episode.entry.index,
+            )
+        place, slot = self.place_of(episode.info), self.next_slot()
+        try:
+            entry, files = copy_episode(episode, self.layout, place, slot)
+            self.commit(entry, episode.schema, files)
+        finally:
+            shutil.rmtree(self.layout.in_progress, ignore_errors=True)
+        return entry.index
+
     def close(self) -> None:
         """Discards an episode that is still open, and lets others write. Safe to call again."""
         if self._open is not None:
@@ -146,8 +171,8 @@ class DatasetWriter:
 
     def next_slot(self) -> Slot:
         """See `simtoreal.episodes.episode_writer.Dataset`."""
-        files = [file for entry in self.entries for file in (entry.data, *entry.videos.values())]
-        return Slot.at(max((file.slot.number for file in files), default=-1) + 1)
+        numbers = [file.slot.number for entry in self.entries for file in entry.files]
+        return Slot.at(max(numbers, default=-1) + 1)
 
     def closed(self, episode: EpisodeWriter) -> None:
         """See `simtoreal.episodes.episode_writer.Dataset`."""
@@ -201,11 +226,13 @@ class DatasetWriter:
             shutil.rmtree(self.layout.in_progress, ignore_errors=True)
             for half_written in self.layout.info.parent.rglob(".*.tmp"):
                 half_written.unlink()
-        if not self.layout.info.exists():
-            return
-        if not list(self.layout.episodes_folder.glob("*/*.parquet")):
-            self.layout.info.unlink()  # killed in its very first episode
-            return
+        has_table = any(self.layout.episodes_folder.glob("*/*.parquet"))
+        if self.layout.info.exists():
+            read_schema(self.layout)  # raises where somebody else wrote it
+        if not has_table and sum(1 for _ in self.layout.root.glob("data/*/*.parquet")) <= 1:
+            return  # killed in its very first episode
+        if not has_table or not self.layout.info.exists():
+            raise DatasetError("has lost its table of episodes or its info: repair it", file=self.layout.root)
         metadata = read_metadata(self.layout, with_stats=True)
         if metadata.problems:
             raise DatasetError(f"is damaged and cannot be appended to; repair it first: {metadata.problems[0]}")
