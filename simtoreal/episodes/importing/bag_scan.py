@@ -72,8 +72,9 @@ def topics_of(mapping: TopicMapping, bag: Bag) -> set[str]:
     if mapping.needs_tf and not {TF, TF_STATIC} & set(bag.topics):
         absent.append(f"{TF} and {TF_STATIC}, which frames of the mapping need.")
     if absent:
-        listed = ", ".join(f"{topic} ({kind})" for topic, kind in bag.topics.items())
-        raise SourceError(f"topics are not there: {' '.join(absent)} The recording has: {listed}", bag.path)
+        listed = ", ".join(f"{topic} ({kind})" for topic, kind in bag.topics.items()) or "none"
+        damage = f" The file is damaged as well: {bag.problem}" if bag.problem else ""
+        raise SourceError(f"topics are not there: {' '.join(absent)} The recording has: {listed}.{damage}", bag.path)
     return {*needed.values(), *({TF, TF_STATIC} & set(bag.topics) if mapping.needs_tf else set())}
 
 

@@ -48,6 +48,11 @@ class Bag(Protocol):
         """Type of the messages of each topic."""
         ...
 
+    @property
+    def problem(self) -> str:
+        """Why topics may be missing from `topics`, empty if there is no reason."""
+        ...
+
     def messages(self, topics: Collection[str], start_ns: int = 0) -> Iterator[BagMessage]:
         """Messages of some topics in the order they were received, from a time on.
 
@@ -66,6 +71,8 @@ class McapBag:
 
     def __init__(self, path: Path, files: list[Path]) -> None:
         self.path, self._files = path, files
+        self.problem = ""
+        self._types: dict[bool, MessageTypes] = {}
         for file in files:
             if file.stat().st_size == 0:
                 raise SourceError("the file is empty", file)
@@ -77,23 +84,25 @@ class McapBag:
     def topics(self) -> Mapping[str, str]:
         found: dict[str, str] = {}
         for file in self._files:
-            found |= {channel.topic: schema for channel, schema in _McapStream(file).channels().values()}
+            stream = _McapStream(file, self._types)
+            found |= {channel.topic: schema for channel, schema in stream.channels().values()}
+            self.problem = self.problem or stream.problem
         return found
 
     def messages(self, topics: Collection[str], start_ns: int = 0) -> Iterator[BagMessage]:
         for file in self._files:
-            yield from _McapStream(file).messages(frozenset(topics), start_ns)
+            yield from _McapStream(file, self._types).messages(frozenset(topics), start_ns)
 
 
 class _McapStream:
-    """One pass through an MCAP file."""
+    """One pass through an MCAP file; `types` are kept from pass to pass."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, types: dict[bool, MessageTypes]) -> None:
+        self._path, self._types = path, types
+        self.problem = ""
         self._records = need("mcap.records", "MCAP")
         self._schemas: dict[int, Any] = {}
         self._channels: dict[int, tuple[Any, str]] = {}
-        self._types: dict[bool, MessageTypes] = {}
         self._decoders: dict[int, Callable[[bytes], Any]] = {}
 
     def channels(self) -> dict[int, tuple[Any, str]]:
@@ -111,9 +120,8 @@ class _McapStream:
         try:
             for _ in self._all_records(0):
                 pass
-        except SourceError:
-            if not self._channels:
-                raise
+        except SourceError as error:
+            self.problem = str(error)
         return self._channels
 
     def messages(self, topics: frozenset[str], start_ns: int) -> Iterator[BagMessage]:
@@ -130,6 +138,8 @@ class _McapStream:
                 limit = max(self._path.stat().st_size, 1)
                 reader = module.StreamReader(stream, emit_chunks=True, record_size_limit=limit)
                 for record in reader.records:
+                    if isinstance(record, self._records.DataEnd):
+                        return  # what is cut off behind it is an index
                     if isinstance(record, self._records.Chunk):
                         if record.message_end_time >= start_ns or not record.message_end_time:
                             yield from self._in_chunk(record, module)
@@ -199,7 +209,7 @@ class _McapStream:
                 f"cdr and ros1 with {', '.join(_LANGUAGES)} are read"
             )
         ros1 = encodings[channel.message_encoding]
-        types = self._types.setdefault(ros1, MessageTypes(ros1))
+        types = self._types.get(ros1) or self._types.setdefault(ros1, MessageTypes(ros1))
         types.define(schema.name, schema.data.decode("utf-8", errors="replace"), _LANGUAGES[schema.encoding])
         return types.decoder(schema.name)
 
@@ -212,7 +222,7 @@ class RosbagsBag:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.problem = path, ""
         self._ros1 = path.suffix == ".bag"
         module = need("rosbags.rosbag1" if self._ros1 else "rosbags.rosbag2", "bags")
         self._reader_type = module.Reader

@@ -16,7 +16,10 @@ from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.importing.formats import open_source
 from simtoreal.episodes.importing.settings import ImportConfig, Needed
 from simtoreal.episodes.importing.source import EpisodeSource, SourceEpisode, SourceError, source_id
+from simtoreal.episodes.layout import Layout
+from simtoreal.episodes.metadata import read_metadata
 from simtoreal.episodes.records import EpisodeEnd, EpisodeFrame
+from simtoreal.episodes.verify import episode_problems
 from simtoreal.episodes.writer import DatasetWriter, WriterSettings
 from simtoreal.progress import Bar, Progress
 
@@ -65,6 +68,7 @@ def import_episodes(config: ImportConfig, progress: Progress | None = None) -> i
         raise SourceError("there is no episode in it", source.path)
     outcome = Outcome()
     with DatasetWriter(config.out, WriterSettings(config.lossless_rgb, config.depth_unit_m)) as writer:
+        first = writer.num_episodes
         there = {entry.info.source for entry in writer.entries}
         with progress.task("import", len(names)) as bar:
             for name in names:
@@ -74,11 +78,32 @@ def import_episodes(config: ImportConfig, progress: Progress | None = None) -> i
                     _import_one(source, name, writer, config, outcome, bar)
                 bar.advance(1, f"{len(outcome.broken)} broken")
         total = writer.num_episodes
+    _verify(config.out, first, outcome, progress)
     _report(config.out, source, outcome)
     _tell(progress, config, outcome, total)
     if not total:
         raise SourceError(f"no episode could be imported: {next(iter(outcome.broken.values()))}")
     return EXIT_SOME_BROKEN if outcome.broken else 0
+
+
+def _verify(out: Path, first: int, outcome: Outcome, progress: Progress) -> None:
+    """Reads back what was imported, every byte of it.
+
+    Raises:
+        DatasetError: something is not as it was written.
+    """
+    if not outcome.imported:
+        return
+    layout = Layout(out)
+    metadata = read_metadata(layout)
+    for problem in metadata.problems:
+        raise problem
+    entries = metadata.entries[first:]
+    with progress.task("verify", len(entries)) as bar:
+        for entry in entries:
+            for problem in episode_problems(layout, entry, metadata):
+                raise problem
+            bar.advance()
 
 
 def _import_one(
