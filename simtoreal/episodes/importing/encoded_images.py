@@ -12,6 +12,7 @@ from simtoreal.episodes.importing.source import SourceError
 
 MAX_PIXELS = 64_000_000  # 8000 x 8000; a header that claims more is a bomb or broken
 MAX_FILE_BYTES = 512_000_000
+_ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89PNG": b"IEND"}  # how JPEG and PNG begin and end
 _JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # start-of-frame markers
 
 
@@ -45,7 +46,7 @@ def decode_plane(data: bytes) -> NDArray[Any]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of an image file.
+    """The bytes of a small file, an image or its labels.
 
     Raises:
         SourceError: it is not there or too large.
@@ -53,12 +54,12 @@ def read_bytes(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise SourceError(f"{size / 1e6:.0f} MB are too many for one image", path)
+            raise SourceError(f"{size / 1e6:.0f} MB are too many", path)
         return path.read_bytes()
     except OSError as error:
         if isinstance(error, SourceError):
             raise
-        raise SourceError(f"the image cannot be read ({error.strerror or error})", path) from error
+        raise SourceError(f"the file cannot be read ({error.strerror or error})", path) from error
 
 
 def claimed_size(data: bytes) -> ImageSize:
@@ -83,8 +84,9 @@ def _decode(data: bytes, flags: int) -> NDArray[Any]:
     width, height = claimed_size(data)
     if not 0 < width * height <= MAX_PIXELS:
         raise SourceError(f"the image claims to have {width} x {height} pixels; 1 to {MAX_PIXELS} are read")
-    if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-64:]:
-        raise SourceError("the JPEG image breaks off, its end is missing")
+    for start, end in _ENDS.items():
+        if data.startswith(start) and end not in data[-64:]:
+            raise SourceError("the image breaks off, its end is missing")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
