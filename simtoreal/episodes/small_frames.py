@@ -140,19 +140,17 @@ class SmallFrames:
 
     def _filled(self, position: int, cache: Path) -> NDArray[np.void]:
         entry = self._reader.entries[position]
-        path, row = cache / f"{self._key(position)}.npy", _row_type(self._view.size_px)
+        path, row = cache / f"{self._key(position)}.frames", _row_type(self._view.size_px)
         if not path.is_file():
             made = np.zeros(entry.num_frames, dtype=row)
             for frame in range(entry.num_frames):
                 made[frame] = _to_row(self._made(self._reader[position], frame))
             _save(path, made)
-        try:
-            rows: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DatasetError(f"is damaged ({error}): delete it, it is a cache", file=path) from error
-        if rows.dtype != row or rows.shape != (entry.num_frames,):
-            raise DatasetError("is not what its name says: delete it, it is a cache", file=path)
-        return rows
+        # A bare file of rows: there is no header that could be anything else than its name says.
+        size = entry.num_frames * row.itemsize
+        if path.stat().st_size != size:
+            raise DatasetError(f"has {path.stat().st_size} bytes and not {size}: delete it, it is a cache", file=path)
+        return np.memmap(path, dtype=row, mode="r", shape=(entry.num_frames,))
 
     def _key(self, position: int) -> str:
         entry = self._reader.entries[position]
@@ -184,7 +182,7 @@ def _save(path: Path, rows: NDArray[np.void]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as stream:
-                np.save(stream, rows, allow_pickle=False)
+                stream.write(rows.tobytes())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
