@@ -118,6 +118,10 @@ class SmallFrames:
             self._cached[position] = self._filled(position, self._cache)
         return _from_row(self._cached[position][frame])
 
+    def rgb(self, position: int, frame: int) -> NDArray[np.uint8]:
+        """The colour of a frame alone, from the dataset; black where the camera gave none."""
+        return self._small_rgb(self._reader[position], frame)
+
     def _made(self, episode: RecordedEpisode, frame: int) -> SmallFrame:
         camera = self._view.camera
         present = int(episode.column(f"present.{camera}")[frame])
