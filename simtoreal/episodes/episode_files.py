@@ -1,6 +1,7 @@
 """The files of one episode as they grow: rows and lossless pictures in parquet, colour in videos."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,6 +64,8 @@ class EpisodeFiles:
         self._rows_per_group = PICTURE_ROWS_PER_GROUP if schema.png_keys else ROWS_PER_GROUP
         self._numbers: dict[str, list[NDArray[Any] | float | int]] = {}
         self._pictures = _picture_stats(schema)
+        # Encoders work outside of Python's lock: cameras are encoded at the same time.
+        self._pool = ThreadPoolExecutor(max(len(schema.cameras), 1), thread_name_prefix="camera")
         self._blank = {name: np.zeros((c.height_px, c.width_px, 3), np.uint8) for name, c in schema.cameras.items()}
         self._parquet = open_rows(self.data, self._columns)
         self._sinks = {
@@ -79,7 +82,10 @@ class EpisodeFiles:
         Raises:
             DatasetError: one has the wrong size or type.
         """
-        return {name: self._checked(name, frame.images.get(name)) for name in self._schema.cameras}
+        names = self._schema.cameras
+        return dict(
+            zip(names, self._pool.map(lambda name: self._checked(name, frame.images.get(name)), names), strict=True)
+        )
 
     def add(self, frame: EpisodeFrame, pictures: Pictures) -> None:
         """Adds a checked frame with the pictures that `pictures_of` made of it.
@@ -90,8 +96,8 @@ class EpisodeFiles:
         row: dict[str, Any] = {**to_row(frame, self._schema), **self._index_values()}
         for key, values in row.items():
             self._numbers.setdefault(key, []).append(values)
-        for name, (rgb, steps) in pictures.items():
-            row |= self._store(name, rgb, steps)
+        for stored in self._pool.map(lambda name: self._store(name, *pictures[name]), pictures):
+            row |= stored
         self._rows.append(row)
         self.num_frames += 1
         if len(self._rows) == self._rows_per_group:
@@ -99,6 +105,7 @@ class EpisodeFiles:
 
     def close_videos(self) -> None:
         """Finishes the videos."""
+        self._pool.shutdown()
         for sink in self._sinks.values():
             sink.close()
 
@@ -110,6 +117,7 @@ class EpisodeFiles:
 
     def abandon(self) -> None:
         """Lets go of the files without finishing them; whatever that runs into, they are given up."""
+        self._pool.shutdown()
         for close in (*(sink.abandon for sink in self._sinks.values()), self._parquet.close):
             with suppress(OSError, av.FFmpegError, pa.ArrowException):
                 close()
