@@ -35,7 +35,7 @@ import resource, sys
 from simtoreal.cli import main
 status = main(sys.argv[1:])
 usage = resource.getrusage(resource.RUSAGE_SELF)
-print("RESULT", status, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
+print("RESULT", status, usage.ru_maxrss * 1024 / 1e6, usage.ru_utime + usage.ru_stime)
 """
 
 

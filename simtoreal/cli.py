@@ -12,7 +12,15 @@ from importlib import resources
 from typing import Any, NamedTuple, get_origin
 
 from simtoreal import __version__
-from simtoreal.config import ConfigError, EvaluateConfig, InspectConfig, PretrainConfig, QuickstartConfig, RecordConfig
+from simtoreal.config import (
+    ConfigError,
+    DatasetConfig,
+    EvaluateConfig,
+    InspectConfig,
+    PretrainConfig,
+    QuickstartConfig,
+    RecordConfig,
+)
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.schema import closest, dotted_keys, field_map, parse, type_at, unknown_key, without_none
@@ -59,6 +67,11 @@ VERBS = {
         "turn recordings of other formats into a dataset of episodes",
         "simtoreal.episodes.importing.importer:import_episodes",
         goes_on=True,
+    ),
+    "dataset": Verb(
+        DatasetConfig,
+        "verify, repair, filter, split or merge recorded datasets",
+        "simtoreal.episodes.dataset_command:dataset",
     ),
     "inspect": Verb(
         InspectConfig,

@@ -16,6 +16,7 @@ from simtoreal.usage import help_text
 
 __all__ = [
     "ConfigError",
+    "DatasetConfig",
     "EvaluateConfig",
     "InspectConfig",
     "PretrainConfig",
@@ -106,6 +107,23 @@ class Teacher(StrEnum):
 
     ORACLE = "oracle"
     BUNDLE = "bundle"
+
+
+class DatasetAction(StrEnum):
+    """What to do with a recorded dataset."""
+
+    VERIFY = "verify"
+    REPAIR = "repair"
+    FILTER = "filter"
+    SPLIT = "split"
+    MERGE = "merge"
+
+
+class SplitBy(StrEnum):
+    """What stays together when a dataset is split."""
+
+    OBJECT = "object"
+    EPISODE = "episode"
 
 
 class Grasps(StrEnum):
@@ -333,3 +351,34 @@ class RecordConfig:
     seed: int = option(0, "seed that the scenes are drawn from", minimum=0, maximum=MAX_SEED)
     device: Device = option(Device.CPU, "where networks run")
     out: Path = option(Path("runs/record"), "folder of the dataset")
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """Look after recorded datasets: verify, repair, filter, split, merge.
+
+    Raises:
+        ConfigError: there is no source, several where one is needed, or a part has no share.
+    """
+
+    action: DatasetAction = option(DatasetAction.VERIFY, "what to do")
+    source: tuple[str, ...] = option((), "folder of the dataset; several for action=merge")
+    out: Path = option(Path("runs/dataset"), "folder of the result: a list of problems, a dataset, or one per part")
+    decode: bool = option(False, "verify: decode every picture too")
+    success: bool | None = option(None, "filter: keep successes, or failures; null does not look at it")
+    domains: tuple[str, ...] = option((), "filter: keep these domains; empty keeps all, as below")
+    objects: tuple[str, ...] = option((), "filter: keep these objects")
+    robots: tuple[str, ...] = option((), "filter: keep these robots")
+    tasks: tuple[str, ...] = option((), "filter: keep these tasks")
+    failures: tuple[str, ...] = option((), "filter: keep these kinds of failure")
+    min_frames: int = option(0, "filter: keep episodes of at least so many frames", minimum=0)
+    by: SplitBy = option(SplitBy.OBJECT, "split: what stays together")
+    parts: tuple[str, ...] = option(("train", "test"), "split: names of the parts, which become folders in out")
+    shares: tuple[float, ...] = option((0.8, 0.2), "split: share of each part", minimum=0.0, maximum=1.0)
+    seed: int = option(0, "split: seed of the draw", minimum=0, maximum=MAX_SEED)
+
+    def __post_init__(self) -> None:
+        if not self.source or (len(self.source) > 1 and self.action is not DatasetAction.MERGE):
+            raise ConfigError(f"action={self.action} needs source=DIR, and several only with action=merge")
+        if len(self.parts) != len(self.shares) or len(set(self.parts)) < len(self.parts):
+            raise ConfigError(f"parts={list(self.parts)} must be different names, one for each of shares={self.shares}")

@@ -110,7 +110,8 @@ class Mistake(NamedTuple):
 
 MISTAKES = [
     Mistake(
-        "evalute", "unknown verb 'evalute': did you mean 'evaluate'? Verbs: quickstart, pretrain, evaluate, inspect"
+        "evalute",
+        "unknown verb 'evalute': did you mean 'evaluate'? Verbs: quickstart, pretrain, evaluate, record,",
     ),
     Mistake("evaluate epizodes=5", "unknown key 'epizodes': did you mean 'episodes'? Known keys: bundle, world,"),
     Mistake("evaluate --episodes=5", "settings are written key=value: give episodes=5 instead of --episodes=5"),

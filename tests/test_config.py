@@ -18,6 +18,7 @@ from simtoreal.config import (
     InspectConfig,
     PretrainConfig,
     QuickstartConfig,
+    RecordConfig,
     Stage,
     help_text,
     load_preset,
@@ -31,6 +32,7 @@ SCHEMAS = {
     "pretrain": PretrainConfig,
     "evaluate": EvaluateConfig,
     "inspect": InspectConfig,
+    "record": RecordConfig,
 }
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

@@ -1,6 +1,7 @@
 """Choosing among episodes, splitting a dataset into several, and putting several together."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -90,25 +91,30 @@ def _groups(entries: Sequence[EpisodeEntry], by: SplitBy) -> list[list[int]]:
 
 
 def extract(reader: DatasetReader, positions: Iterable[int], out: Path) -> int:
-    """Copies episodes into a dataset, a new one or one to append to; returns how many it holds then.
+    """Copies episodes into a new dataset and returns how many it holds; to append, see `DatasetWriter.adopt`.
 
     Raises:
-        DatasetError: an episode is damaged, or the other dataset has other columns.
+        DatasetError: an episode is damaged, or there is a dataset already.
     """
+    return _copy([(reader, positions)], out)
+
+
+def _copy(sources: Iterable[tuple[DatasetReader, Iterable[int]]], out: Path) -> int:
     with DatasetWriter(out) as writer:
-        for position in positions:
-            writer.adopt(reader[position])
+        if writer.num_episodes:
+            raise DatasetError("holds a dataset already: choose a new folder", file=out)
+        for reader, positions in sources:
+            for position in positions:
+                writer.adopt(reader[position])
         return writer.num_episodes
 
 
 def merge(folders: Sequence[Path], out: Path) -> int:
-    """Copies the episodes of several datasets into one, in their order; returns how many it holds then.
+    """Copies the episodes of several datasets into a new one, in their order, and returns how many it holds.
 
     Raises:
-        DatasetError: an episode is damaged, or two datasets have other columns.
+        DatasetError: an episode is damaged, two datasets have other columns, or there is a dataset already.
     """
-    num_episodes = 0
-    for folder in folders:
-        with DatasetReader(folder) as reader:
-            num_episodes = extract(reader, range(len(reader)), out)
-    return num_episodes
+    with ExitStack() as readers:
+        opened = [readers.enter_context(DatasetReader(folder)) for folder in folders]
+        return _copy([(reader, range(len(reader))) for reader in opened], out)

@@ -1,9 +1,12 @@
 """The files of one episode as they grow: rows and lossless pictures in parquet, colour in videos."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +21,8 @@ from simtoreal.episodes.rows import Row, to_row
 from simtoreal.episodes.video_files import PictureShape, VideoSink
 
 DESCRIPTION_KEY = "simtoreal"  # in the metadata of a data file, so that a lost table can be made again
-ROWS_PER_GROUP = 16  # read together when one is asked for; pictures make a row a tenth of a megabyte
+# Rows that are read together when one is asked for: few where pictures make a row a tenth of a megabyte.
+ROWS_PER_GROUP, PICTURE_ROWS_PER_GROUP = 256, 4
 
 
 Pictures = dict[str, tuple[NDArray[np.uint8] | None, NDArray[np.uint16] | None]]  # by camera: colour, depth in steps
@@ -34,7 +38,12 @@ class Place(NamedTuple):
 
 def open_rows(path: Path, columns: pa.Schema) -> pq.ParquetWriter:
     """A data file to write; pages carry checksums, so that a damaged number is noticed when it is read."""
-    return pq.ParquetWriter(path, columns, compression="snappy", write_page_checksum=True)
+    pictures = {field.name for field in columns if pa.types.is_struct(field.type)}
+    leaves = [
+        leaf for name in columns.names for leaf in ((f"{name}.bytes", f"{name}.path") if name in pictures else (name,))
+    ]
+    squeezed = {leaf: "NONE" if leaf.endswith(".bytes") else "SNAPPY" for leaf in leaves}  # a PNG is that already
+    return pq.ParquetWriter(path, columns, compression=squeezed, write_page_checksum=True)
 
 
 class EpisodeFiles:
@@ -52,8 +61,11 @@ class EpisodeFiles:
         self._place = place
         self._columns = schema.arrow()
         self._rows: list[dict[str, Any]] = []
+        self._rows_per_group = PICTURE_ROWS_PER_GROUP if schema.png_keys else ROWS_PER_GROUP
         self._numbers: dict[str, list[NDArray[Any] | float | int]] = {}
         self._pictures = _picture_stats(schema)
+        # Encoders work outside of Python's lock: cameras are encoded at the same time.
+        self._pool = ThreadPoolExecutor(max(len(schema.cameras), 1), thread_name_prefix="camera")
         self._blank = {name: np.zeros((c.height_px, c.width_px, 3), np.uint8) for name, c in schema.cameras.items()}
         self._parquet = open_rows(self.data, self._columns)
         self._sinks = {
@@ -70,7 +82,10 @@ class EpisodeFiles:
         Raises:
             DatasetError: one has the wrong size or type.
         """
-        return {name: self._checked(name, frame.images.get(name)) for name in self._schema.cameras}
+        names = self._schema.cameras
+        return dict(
+            zip(names, self._pool.map(lambda name: self._checked(name, frame.images.get(name)), names), strict=True)
+        )
 
     def add(self, frame: EpisodeFrame, pictures: Pictures) -> None:
         """Adds a checked frame with the pictures that `pictures_of` made of it.
@@ -81,15 +96,16 @@ class EpisodeFiles:
         row: dict[str, Any] = {**to_row(frame, self._schema), **self._index_values()}
         for key, values in row.items():
             self._numbers.setdefault(key, []).append(values)
-        for name, (rgb, steps) in pictures.items():
-            row |= self._store(name, rgb, steps)
+        for stored in self._pool.map(lambda name: self._store(name, *pictures[name]), pictures):
+            row |= stored
         self._rows.append(row)
         self.num_frames += 1
-        if len(self._rows) == ROWS_PER_GROUP:
+        if len(self._rows) == self._rows_per_group:
             self._flush()
 
     def close_videos(self) -> None:
         """Finishes the videos."""
+        self._pool.shutdown()
         for sink in self._sinks.values():
             sink.close()
 
@@ -100,10 +116,11 @@ class EpisodeFiles:
         self._parquet.close()
 
     def abandon(self) -> None:
-        """Lets go of the files without finishing them."""
-        for sink in self._sinks.values():
-            sink.abandon()
-        self._parquet.close()
+        """Lets go of the files without finishing them; whatever that runs into, they are given up."""
+        self._pool.shutdown()
+        for close in (*(sink.abandon for sink in self._sinks.values()), self._parquet.close):
+            with suppress(OSError, av.FFmpegError, pa.ArrowException):
+                close()
 
     def stats(self) -> dict[str, Stats]:
         """Statistics of every column that the episode knows something of."""

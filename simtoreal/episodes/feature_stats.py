@@ -51,8 +51,7 @@ class PictureStats:
         """Counts one picture (H, W) or (H, W, C)."""
         sample = picture[::_STRIDE, ::_STRIDE].reshape(-1, len(self._counts))
         for channel, counts in enumerate(self._counts):
-            values, numbers = np.unique(sample[:, channel], return_counts=True)
-            counts[values] += numbers
+            counts += np.bincount(sample[:, channel], minlength=len(counts))
         self._num_pictures += 1
 
     def result(self) -> Stats | None:

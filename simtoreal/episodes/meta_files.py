@@ -27,7 +27,7 @@ def explain_write_errors(path: Path, episode: int | None = None, frame: int | No
     except (OSError, av.FFmpegError, pa.ArrowException) as error:
         number = getattr(error, "errno", None)
         reason = getattr(error, "strerror", None) or str(error)
-        advice = "free some space" if number in _DISK_FULL or "space left" in reason else "is the disk still there?"
+        advice = "free some space" if number in _DISK_FULL or "space left" in reason else "look at the disk"
         raise DatasetError(
             f"cannot be written ({reason}): {advice}. The episodes finished before are kept",
             file=path,
@@ -54,7 +54,7 @@ def write_table(path: Path, table: pa.Table) -> None:
         DatasetError: the disk is full or went away.
     """
     with _replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="snappy")
+        pq.write_table(table, temporary, compression="snappy", write_page_checksum=True)
 
 
 @contextmanager
@@ -121,21 +121,25 @@ def explain_read_errors(path: Path, episode: int | None = None) -> Iterator[None
     """Turns what pyarrow and the file system say of a file into a `DatasetError` that names it."""
     try:
         yield
+    except DatasetError:
+        raise  # already says what is wrong
     except FileNotFoundError as error:
         raise DatasetError("there is no such file", file=path, episode=episode) from error
-    except (pa.ArrowException, OSError) as error:
+    # Arrow's errors are of many kinds, and a text that is no text is found only when it becomes a str.
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()
         raise DatasetError(f"is damaged ({reason[0] if reason else error!r})", file=path, episode=episode) from error
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """A whole parquet file, or some of its columns.
+def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Some columns of a small parquet file, row by row.
 
     Raises:
         DatasetError: it is not there or damaged, or a column is missing.
     """
-    with explain_read_errors(path), pq.ParquetFile(path) as file:
-        missing = set(columns or ()) - set(file.schema_arrow.names)
+    with explain_read_errors(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        missing = set(columns) - set(file.schema_arrow.names)
         if missing:
             raise DatasetError(f"lacks the columns {', '.join(sorted(missing))}", file=path)
-        return file.read(columns=None if columns is None else list(columns))
+        rows: list[dict[str, Any]] = file.read(columns=list(columns)).to_pylist()
+        return rows

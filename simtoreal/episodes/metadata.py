@@ -23,7 +23,7 @@ from simtoreal.episodes.layout import (
     Layout,
     Slot,
 )
-from simtoreal.episodes.meta_files import read_json, read_table, write_json, write_table
+from simtoreal.episodes.meta_files import read_json, read_rows, write_json, write_table
 
 FORMAT = 1  # of what this package adds to lerobot's format
 _TASK_COLUMN = "__index_level_0__"  # where pandas keeps an index without a name
@@ -72,8 +72,7 @@ def _read_file(
     path: Path, schema: Schema, with_stats: bool, found: tuple[list[EpisodeEntry], list[DatasetError]]
 ) -> None:
     names = [name for name in arrow_schema(schema).names if with_stats or not name.startswith("stats/")]
-    table = read_table(path, names)
-    for row in table.to_pylist():
+    for row in read_rows(path, names):
         try:
             entry = from_row(row, schema)
             if any(other.index == entry.index for other in found[0][-1:]):
@@ -142,8 +141,8 @@ def _check_features(info: dict[str, Any], schema: Schema, path: Path) -> None:
                     f"column {name!r} has {key} {said.get(key)!r}, and the section simtoreal says {feature[key]!r}",
                     file=path,
                 )
-    for key, template in (("data_path", DATA_PATH), ("video_path", VIDEO_PATH)):
-        if info.get(key) not in (template, None):
+    for key, template in (("data_path", DATA_PATH), ("video_path", VIDEO_PATH if schema.video_keys else None)):
+        if info.get(key) != template:
             raise DatasetError(f"{key} must be {template!r}, got {info.get(key)!r}", file=path)
 
 
@@ -153,11 +152,10 @@ def read_tasks(layout: Layout) -> tuple[str, ...]:
     Raises:
         DatasetError: the table is not there or damaged.
     """
-    table = read_table(layout.tasks, ["task_index", _TASK_COLUMN])
-    rows = sorted(zip(table["task_index"].to_pylist(), table[_TASK_COLUMN].to_pylist(), strict=True))
-    if [index for index, _ in rows] != list(range(len(rows))):
-        raise DatasetError("task_index must count from 0", file=layout.tasks)
-    return tuple(str(task) for _, task in rows)
+    tasks = {row["task_index"]: row[_TASK_COLUMN] for row in read_rows(layout.tasks, ["task_index", _TASK_COLUMN])}
+    if tasks.keys() != set(range(len(tasks))) or not all(isinstance(task, str) for task in tasks.values()):
+        raise DatasetError("task_index must count from 0 and every task be a text", file=layout.tasks)
+    return tuple(tasks[index] for index in range(len(tasks)))
 
 
 def write_tasks(layout: Layout, tasks: Sequence[str]) -> None:

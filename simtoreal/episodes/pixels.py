@@ -32,11 +32,10 @@ def quantise_depth(depth_m: NDArray[Any], unit_m: float, width_px: int, height_p
         raise DatasetError(
             f"depth_m must be metres as float ({height_px}, {width_px}), got {depth_m.dtype} {depth_m.shape}"
         )
-    steps = np.nan_to_num(depth_m * np.float32(1.0 / unit_m), nan=0.0, posinf=0.0, neginf=-1.0)
-    if steps.min() < 0:
+    if (depth_m < 0).any():
         raise DatasetError("depth_m holds negative distances: give nan where there was no return")
-    np.rint(steps, out=steps)
-    steps[steps > MAX_STEPS] = 0
+    steps = np.rint(depth_m * np.float32(1.0 / unit_m))
+    steps[~(steps <= MAX_STEPS)] = 0  # nan, too, is not within reach
     return steps.astype(np.uint16)
 
 

@@ -158,7 +158,7 @@ class RecordedEpisode:
         try:
             return to_frame(row, images)
         except ValueError as error:
-            raise self._error(str(error), index) from error
+            raise DatasetError(str(error), file=self.path, episode=self.entry.index, frame=index) from error
 
     def row(self, index: int) -> Mapping[str, Any]:
         """The numbers of frame `index`, by column."""
@@ -176,7 +176,8 @@ class RecordedEpisode:
         """
         columns, key = self.schema.cameras[camera], IMAGE_PREFIX + camera
         if columns.rgb == "video":
-            return self.video(camera).frame(index)
+            with self._named(index):
+                return self.video(camera).frame(index)
         with self._named(index):
             return decode_rgb(self._groups.png(key, index), columns.width_px, columns.height_px)
 
@@ -186,10 +187,18 @@ class RecordedEpisode:
         Raises:
             DatasetError: it cannot be read.
         """
+        return depth_from_steps(self.depth_steps(index, camera), self.schema.depth_unit_m)
+
+    def depth_steps(self, index: int, camera: str) -> NDArray[np.uint16]:
+        """Depth image (H, W) in whole steps of `schema.depth_unit_m`, as stored; 0 is no return.
+
+        Raises:
+            DatasetError: it cannot be read.
+        """
         columns = self.schema.cameras[camera]
         with self._named(index):
             data = self._groups.png(DEPTH_PREFIX + camera, index)
-            return depth_from_steps(decode_steps(data, columns.width_px, columns.height_px), self.schema.depth_unit_m)
+            return decode_steps(data, columns.width_px, columns.height_px)
 
     def video(self, camera: str) -> VideoFile:
         """The video of a camera, opened when it is first asked for."""
@@ -218,9 +227,6 @@ class RecordedEpisode:
     def _named(self, index: int) -> "_Named":
         return _Named(self, index)
 
-    def _error(self, what: str, frame: int | None = None) -> DatasetError:
-        return DatasetError(what, file=self.path, episode=self.entry.index, frame=frame)
-
 
 class _Named:
     """Adds file, episode and frame to what decoding says."""
@@ -235,8 +241,9 @@ class _Named:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, DatasetError | pa.ArrowException | OSError):
-            what = error.what if isinstance(error, DatasetError) else f"is damaged ({error})"
-            raise self._episode._error(what, self._frame) from error
+            said = error if isinstance(error, DatasetError) else DatasetError(f"is damaged ({error})")
+            file, episode = said.file or self._episode.path, self._episode.entry.index
+            raise DatasetError(said.what, file=file, episode=episode, frame=self._frame) from error
 
 
 class _PictureGroups:

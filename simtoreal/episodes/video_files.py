@@ -30,7 +30,9 @@ class PictureShape(NamedTuple):
 
 
 def add_h264_stream(container: OutputContainer, shape: PictureShape, options: dict[str, str]) -> VideoStream:
-    """A stream for pictures of this shape; encodes in the calling thread, because a simulator has the other cores.
+    """A stream for pictures of this shape, which every browser plays if both edges are even.
+
+    It encodes in the calling thread, because a simulator has the other cores.
 
     Raises:
         DatasetError: this build of PyAV cannot encode H.264.

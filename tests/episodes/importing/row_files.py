@@ -23,7 +23,7 @@ FPS = 10
 def picture(number: int) -> np.ndarray[Any, Any]:
     """RGB whose red says the number, with blue in the upper left quarter."""
     rgb = np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8)
-    rgb[..., 0] = 20 * number
+    rgb[..., 0] = 20 * number % 256
     rgb[: SIZE_PX // 2, : SIZE_PX // 2, 2] = 220
     return rgb
 
