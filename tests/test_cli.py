@@ -69,7 +69,7 @@ def test_every_verb_explains_its_settings_and_shows_an_example(run: Run, name: s
     status, out, _ = run(name, "--help")
     assert status == 0
     assert f"  simtoreal {name}" in out
-    assert "  seed=0" in out
+    assert "  out=" in out
 
 
 @pytest.mark.parametrize("name", cli.VERBS)
