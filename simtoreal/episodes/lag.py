@@ -28,6 +28,13 @@ class Lag(NamedTuple):
     correlation: float
     why: str = ""
 
+    @property
+    def text(self) -> str:
+        """The lag in words."""
+        if self.lag_s is None:
+            return f"no lag can be told: {self.why}"
+        return f"{1e3 * self.lag_s:+.0f} ms (correlation {self.correlation:.2f})"
+
 
 class PathSpeed:
     """The speed of a point, from its positions one by one; of the first ones where there are very many."""

@@ -161,7 +161,7 @@ class TimingReport:
                 f"| {1e3 * stream.longest_gap_s:.1f} | {stream.num_gaps} | {stream.num_backward} "
                 f"| {stream.num_repeated} {clock}"
             )
-        lines += [f"{pair}: {_lag_text(lag)}" for pair, lag in self.lags.items()]
+        lines += [f"{pair}: {lag.text}" for pair, lag in self.lags.items()]
         return "\n".join([*lines, *self.remarks])
 
     def to_plain(self) -> dict[str, Any]:
@@ -173,8 +173,19 @@ class TimingReport:
             "remarks": list(self.remarks),
         }
 
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> "TimingReport":
+        """The inverse of `to_plain`.
 
-def _lag_text(lag: Lag) -> str:
-    if lag.lag_s is None:
-        return f"no lag can be told: {lag.why}"
-    return f"{1e3 * lag.lag_s:+.0f} ms (correlation {lag.correlation:.2f})"
+        Raises:
+            ValueError: a key is missing or unknown.
+        """
+        try:
+            return cls(
+                [StreamTiming(**stream) for stream in values["streams"]],
+                {name: ClockFit(**fit) for name, fit in values["clocks"].items()},
+                {pair: Lag(**lag) for pair, lag in values["lags"].items()},
+                [str(remark) for remark in values["remarks"]],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a report of timing ({error!r})") from error

@@ -1,5 +1,7 @@
 """Between samples there is interpolation, across gaps there is nothing, and timing is measured as it is."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -110,6 +112,9 @@ def test_the_report_is_a_table_and_plain_values() -> None:
         "camera after tool: no lag can be told: one of them does not move",
         "a remark",
     ]
-    plain = report.to_plain()
+    plain = json.loads(json.dumps(report.to_plain()))
+    assert TimingReport.from_plain(plain).table() == report.table()
+    with pytest.raises(ValueError, match="not a report of timing"):
+        TimingReport.from_plain({"streams": [{"x": 1}]})
     assert plain["clocks"]["/camera"]["offset_s"] == pytest.approx(0.25)
     assert plain["lags"]["tool after command"]["lag_s"] == 0.12

@@ -6,6 +6,7 @@ held, whatever the length of the episode.
 
 from collections import deque
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 
@@ -57,6 +58,7 @@ class BagFrames:
         """Pictures that were left out because they have the time of the one before."""
         return self._streams.num_repeated
 
+    @cached_property
     def lags(self) -> dict[str, Lag]:
         """How late the tool follows its command, and pictures follow the tool; positive is later."""
         tool, command = self._streams.tool_motion.speed, self._streams.command_motion.speed

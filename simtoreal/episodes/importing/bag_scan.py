@@ -22,7 +22,7 @@ from simtoreal.episodes.timeline import TimingReport
 from simtoreal.schema import closest
 
 TF, TF_STATIC = "/tf", "/tf_static"
-_IDENTITY_QUAT = (0.0, 0.0, 0.0, 1.0)
+MAX_TASKS = 100_000
 
 
 class Window(NamedTuple):
@@ -50,9 +50,15 @@ class BagScan:
     sizes: Mapping[str, ImageSize]  # of the pictures of each topic
     calibrations: Mapping[str, Calibration]  # by topic of CameraInfo
     fixed: TransformTree
+    tasks: Sequence[tuple[int, str]]  # what the task's topic said, and when it was received
     timing: TimingReport
     remarks: Sequence[str]
     broken: str  # why the recording could not be read to its end, empty if it could
+
+    def task(self, window: Window) -> str:
+        """The last words about the task before an episode ends, empty if there are none."""
+        said = [text for at_ns, text in self.tasks if window.stop_ns is None or at_ns <= window.stop_ns]
+        return said[-1] if said else ""
 
     def rate_hz(self, topic: str) -> float:
         """Messages per second of a topic, 0 if there are none."""
@@ -100,6 +106,8 @@ class _Scan:
         self._calibrations: dict[str, Calibration] = {}
         self._fixed = TransformTree(max_gap_s)
         self._bounds = _Bounds(mapping)
+        self._task_topic, self._task_field = split_topic(mapping.topics.task or "")
+        self._tasks: list[tuple[int, str]] = []
         self._start_ns: int | None = None
         self._broken = ""
 
@@ -126,6 +134,7 @@ class _Scan:
             self._sizes,
             self._calibrations,
             self._fixed,
+            self._tasks,
             TimingReport(streams, fits, remarks=remarks),
             remarks,
             self._broken,
@@ -143,6 +152,8 @@ class _Scan:
         if topic in self._camera_infos and topic not in self._calibrations:
             self._calibrations[topic] = _calibration(decoded)
         self._bounds.take(message, decoded)
+        if topic == self._task_topic and len(self._tasks) < MAX_TASKS:
+            self._tasks.append((message.received_ns, str(read_field(decoded, self._task_field or "data"))))
 
     def _log(self, message: BagMessage, decoded: Any) -> None:
         assert self._start_ns is not None

@@ -12,7 +12,6 @@ from simtoreal.episodes.importing.bag_frames import BagFrames
 from simtoreal.episodes.importing.bag_scan import BagScan, scan
 from simtoreal.episodes.importing.bag_streams import BagPlan
 from simtoreal.episodes.importing.bags import Bag, open_bag
-from simtoreal.episodes.importing.message_types import read_field
 from simtoreal.episodes.importing.row_frames import range_text
 from simtoreal.episodes.importing.row_mapping import pose7, read_yaml
 from simtoreal.episodes.importing.settings import ImportConfig
@@ -22,7 +21,6 @@ from simtoreal.episodes.importing.topic_mapping import (
     TopicMapping,
     check_complete,
     parse_topics,
-    split_topic,
 )
 from simtoreal.episodes.records import CameraInfo, EpisodeEnd, EpisodeInfo, FloatArray
 
@@ -79,11 +77,14 @@ class BagSource:
                 raise SourceError("no episode begins in it: is episodes.topic right?")
             plan = self._plan(path, found, number)
             stream = BagFrames(plan)
-            task = self._task(plan)
         except SourceError as error:
             raise SourceError(str(error), path, name) from error
         info = EpisodeInfo(
-            plan.fps, plan.cameras, task=task, robot=self._mapping.topics.robot, source=source_id(self.path, name)
+            plan.fps,
+            plan.cameras,
+            task=found.task(plan.window),
+            robot=self._mapping.topics.robot,
+            source=source_id(self.path, name),
         )
 
         def frames() -> Any:
@@ -193,25 +194,13 @@ class BagSource:
             return None if T_tool_cam is None else T_tcp_tool @ T_tool_cam
         return found.fixed.fixed(tool.base or "", camera.frame) if camera.mount == "external" else None
 
-    def _task(self, plan: BagPlan) -> str:
-        """The last words of the task's topic before the episode ends."""
-        if not self._mapping.topics.task:
-            return ""
-        topic, path = split_topic(self._mapping.topics.task)
-        task = ""
-        for message in plan.bag.messages({topic}):
-            if plan.window.stop_ns is not None and message.received_ns > plan.window.stop_ns:
-                break
-            task = str(read_field(message.decoded(), path or "data"))
-        return task
-
     def _end(self, stream: BagFrames, found: BagScan) -> EpisodeEnd:
-        timing = dataclasses.replace(found.timing, lags=stream.lags(), remarks=self._remarks(stream, found))
+        timing = dataclasses.replace(found.timing, lags=stream.lags, remarks=self._remarks(stream, found))
         success = stream.success if self._config.success is None else self._config.success
         return EpisodeEnd(success=success, labels={"timing": timing.to_plain()})
 
     def _remarks(self, stream: BagFrames, found: BagScan) -> list[str]:
-        told = list(found.remarks)
+        told = [*found.remarks, *(f"{pair}: {lag.text}" for pair, lag in stream.lags.items())]
         if stream.num_repeated:
             told.append(f"{stream.num_repeated} pictures have the time of the one before and are left out")
         for what, times_s in stream.missing.items():

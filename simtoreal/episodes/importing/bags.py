@@ -6,7 +6,7 @@ MCAP files are read forward in small pieces and need neither index nor end, so w
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import yaml
 
@@ -107,16 +107,12 @@ class _McapStream:
 
     def channels(self) -> dict[int, tuple[Any, str]]:
         """Channels with the names of their types; from the summary at the end, or by reading the whole file."""
-        try:
-            with self._path.open("rb") as stream:
-                summary = need("mcap.reader", "MCAP").make_reader(stream).get_summary()
-            if summary is not None and summary.channels:
-                return {
-                    number: (channel, summary.schemas[channel.schema_id].name if channel.schema_id else "")
-                    for number, channel in summary.channels.items()
-                }
-        except Exception:  # noqa: BLE001 - a summary that cannot be read is done without
-            pass
+        with self._path.open("rb") as stream:
+            summary = self._summary(stream)
+        if summary is not None and summary.channels:
+            for record in (*summary.schemas.values(), *summary.channels.values()):
+                self._keep(record)
+            return self._channels
         try:
             for _ in self._all_records(0):
                 pass
@@ -136,7 +132,8 @@ class _McapStream:
         try:
             with self._path.open("rb") as stream:
                 limit = max(self._path.stat().st_size, 1)
-                reader = module.StreamReader(stream, emit_chunks=True, record_size_limit=limit)
+                has_skipped = self._skip_to(stream, start_ns)
+                reader = module.StreamReader(stream, skip_magic=has_skipped, emit_chunks=True, record_size_limit=limit)
                 for record in reader.records:
                     if isinstance(record, self._records.DataEnd):
                         return  # what is cut off behind it is an index
@@ -154,6 +151,29 @@ class _McapStream:
             raise SourceError(
                 f"the file is damaged or breaks off ({' '.join(what.split())[:160]})", self._path
             ) from error
+
+    def _skip_to(self, stream: BinaryIO, start_ns: int) -> bool:
+        """Goes to the first chunk with messages from a time on, if an index says where; else nothing changes."""
+        summary = self._summary(stream) if start_ns else None
+        later = (
+            []
+            if summary is None
+            else [chunk.chunk_start_offset for chunk in summary.chunk_indexes if chunk.message_end_time >= start_ns]
+        )
+        stream.seek(min(later, default=0))
+        if summary is not None and later:
+            for record in (*summary.schemas.values(), *summary.channels.values()):
+                self._keep(record)
+        return bool(later)
+
+    def _summary(self, stream: BinaryIO) -> Any:
+        """The index at the end of the file; None if there is none that can be read."""
+        try:
+            return need("mcap.reader", "MCAP").make_reader(stream).get_summary()
+        except SourceError:
+            raise
+        except Exception:  # noqa: BLE001 - an index that cannot be read is done without
+            return None
 
     def _in_chunk(self, chunk: Any, module: Any) -> Iterator[Any]:
         chunk.data, chunk.compression = self._decompressed(chunk), ""

@@ -162,12 +162,21 @@ class RobomimicSource:
 
 def _datasets(demo: Any) -> dict[str, Any]:
     """Columns of a demonstration: what was observed by its own name, and actions, rewards, dones."""
+    _check_links(demo)
     found = {key: demo[key] for key in _STEP_COLUMNS if key in demo and hasattr(demo[key], "shape")}
     if "obs" in demo:
+        _check_links(demo["obs"])
         found |= {key: column for key, column in demo["obs"].items() if hasattr(column, "shape")}
     if not found:
         raise SourceError(f"it holds neither obs nor actions, but {list(demo)[:10]}")
     return found
+
+
+def _check_links(group: Any) -> None:
+    """Refuses what lies in other files: a recording has no business there."""
+    for key in group:
+        if type(group.get(key, getlink=True)).__name__ == "ExternalLink":
+            raise SourceError(f"{key} is a link to another file: it is not followed")
 
 
 def _check_sizes(datasets: dict[str, Any]) -> int:
@@ -178,6 +187,8 @@ def _check_sizes(datasets: dict[str, Any]) -> int:
     for key, column in datasets.items():
         if column.dtype.kind not in "biuf":
             raise SourceError(f"column {key} holds {column.dtype}, numbers are read")
+        if column.external or column.is_virtual:
+            raise SourceError(f"column {key} keeps its data in another file: it is not followed")
         stored, claimed = column.id.get_storage_size(), column.size * column.dtype.itemsize
         if claimed > stored * MAX_COMPRESSION:
             raise SourceError(f"column {key} claims {claimed} bytes and {stored} are stored: truncated or a bomb")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simtoreal.episodes.clock_fit import ClockFit, fit_clock
+from simtoreal.episodes.clock_fit import ClockFit, FloatArray, fit_clock
 from simtoreal.episodes.importing.topic_mapping import ClockChoice
 from simtoreal.episodes.timeline import StreamTiming, measure_stream
 
@@ -35,6 +35,11 @@ class StampLog:
                 self._pairs = (self._pairs[0][::2], self._pairs[1][::2])
                 self._stride *= 2
         self.num += 1
+
+    @property
+    def stamps_s(self) -> FloatArray:
+        """The stamps that were kept."""
+        return np.array(self._pairs[0])
 
     def fit(self) -> ClockFit | None:
         """How the stamps run against the clock of the recorder; None without stamps."""
@@ -75,7 +80,7 @@ def choose_clock(log: StampLog, choice: ClockChoice) -> tuple[StreamClock, Seque
 
 def _is_own_clock(log: StampLog, fit: ClockFit) -> bool:
     """Whether the stamps can be of the recorder's clock: never ahead of it, and never far behind."""
-    stamps = np.array(log._pairs[0])
+    stamps = log.stamps_s
     ends = fit.to_reference([stamps.min(), stamps.max()]) - [stamps.min(), stamps.max()]
     creep_s = float(abs(ends[1] - ends[0]))
     return bool(ends.min() >= -MAX_AHEAD_S and ends.max() <= MAX_TRANSPORT_S and creep_s <= MAX_CREEP_S)

@@ -29,7 +29,8 @@ class VideoFrames:
         self._path, self._tolerance_s = path, tolerance_s
         self._ahead: tuple[float, Any] | None = None
         try:
-            self._container = av.open(str(path))
+            # the format is fixed: others, such as playlists, would have further files opened
+            self._container = av.open(str(path), format="mp4")
         except (av.FFmpegError, OSError, ValueError) as error:
             raise SourceError(f"the video cannot be opened ({error})", path) from error
         self._pictures = self._decode(start_s)

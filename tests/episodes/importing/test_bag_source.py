@@ -375,6 +375,30 @@ def test_damage_anywhere_is_no_crash(
     frames_or_problem(path, mapping=mapping_file)
 
 
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["log.db3", "metadata.yaml", "log.bag"]), st.integers(0, 2**31), st.binary(min_size=1, max_size=16)
+)
+def test_damage_anywhere_in_other_bags_is_no_crash(tmp_path: Path, name: str, place: int, junk: bytes) -> None:
+    folder, bag = tmp_path / "log", tmp_path / "log.bag"
+    if not folder.exists():
+        entries = [
+            [entry for entry in arm_log(0.4, store=store) if entry.topic in ("/camera/image", "/tool_pose")]
+            for store in (ROS2, ROS1)
+        ]
+        write_rosbag2(folder, entries[0], "sqlite3")
+        write_rosbag1(bag, entries[1])
+    mapping = mapping_with(tmp_path, "cameras: {wrist: {rgb: /camera/image}}\ntool: {topic: /tool_pose}")
+    file = bag if name == "log.bag" else folder / name
+    before = file.read_bytes()
+    at = place % len(before)
+    file.write_bytes(before[:at] + junk + before[at + len(junk) :])
+    try:
+        frames_or_problem(bag if name == "log.bag" else folder, mapping=mapping)
+    finally:
+        file.write_bytes(before)
+
+
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9, 0.999])
 @pytest.mark.parametrize("kind", ["sqlite3", "bag"])
 def test_bags_that_break_off_are_no_crash(kind: str, share: float, mapping_file: str, tmp_path: Path) -> None:

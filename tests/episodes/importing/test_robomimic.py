@@ -119,6 +119,18 @@ def test_a_column_that_claims_more_than_the_file_holds_is_refused(tmp_path: Path
     assert "claims 196608000000000 bytes and 0 are stored: truncated or a bomb" in problem(path)
 
 
+def test_other_files_are_not_looked_into(tmp_path: Path) -> None:
+    path, secret = write_robomimic(tmp_path / "d.hdf5", num_demos=1), tmp_path / "secret.txt"
+    secret.write_bytes(b"x" * 4000)
+    with h5py.File(path, "r+") as file:
+        file["data/demo_0/obs"].create_dataset("leak", (4, 100), np.uint8, external=[(str(secret), 0, 400)])
+    assert "column leak keeps its data in another file" in problem(path)
+    with h5py.File(path, "r+") as file:
+        del file["data/demo_0/obs/leak"]
+        file["data/demo_0/obs/leak"] = h5py.ExternalLink(str(path), "data")
+    assert "leak is a link to another file: it is not followed" in problem(path)
+
+
 def test_columns_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     path = write_robomimic(tmp_path / "d.hdf5", num_demos=1)
     with h5py.File(path, "r+") as file:
