@@ -46,7 +46,7 @@ class BagFrames:
             if held is not None and start_s is not None:
                 yield self._frame(held, held.t_s + 1.0 / self._plan.fps, start_s)
         except SourceError as error:
-            raise SourceError(str(error), frame=self.num_frames) from error
+            raise error.placed(frame=self.num_frames) from error
 
     @property
     def success(self) -> bool | None:

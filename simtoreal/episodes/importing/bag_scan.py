@@ -55,10 +55,20 @@ class BagScan:
     remarks: Sequence[str]
     broken: str  # why the recording could not be read to its end, empty if it could
 
+    @property
+    def num_episodes(self) -> int:
+        """Episodes that begin in it, and one more for what is lost behind the last one where it breaks off."""
+        is_lost = bool(self.broken) and all(window.stop_ns is not None for window in self.windows)
+        return len(self.windows) + is_lost
+
     def task(self, window: Window) -> str:
         """The last words about the task before an episode ends, empty if there are none."""
         said = [text for at_ns, text in self.tasks if window.stop_ns is None or at_ns <= window.stop_ns]
         return said[-1] if said else ""
+
+    def num_messages(self, topic: str) -> int:
+        """Messages of a topic in the whole recording."""
+        return next((stream.num for stream in self.timing.streams if stream.name == topic), 0)
 
     def rate_hz(self, topic: str) -> float:
         """Messages per second of a topic, 0 if there are none."""

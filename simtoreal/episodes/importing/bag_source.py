@@ -74,11 +74,15 @@ class BagSource:
         try:
             found = self._scan(path)
             if number >= len(found.windows):
-                raise SourceError("no episode begins in it: is episodes.topic right?")
+                raise SourceError(
+                    f"the recording breaks off, what comes behind is lost: {found.broken}"
+                    if found.broken
+                    else "no episode begins in it: is episodes.topic right?"
+                )
             plan = self._plan(path, found, number)
             stream = BagFrames(plan)
         except SourceError as error:
-            raise SourceError(str(error), path, name) from error
+            raise error.placed(path, name) from error
         info = EpisodeInfo(
             plan.fps,
             plan.cameras,
@@ -95,13 +99,16 @@ class BagSource:
                 if found.broken and plan.window.stop_ns is None:
                     raise SourceError(f"the recording breaks off within this episode: {found.broken}")
             except SourceError as error:
-                raise SourceError(str(error), path, name) from error
+                raise error.placed(path, name) from error
 
+        primary = self._mapping.cameras[self._mapping.primary]
+        is_whole = plan.window.stop_ns is None and number == 0
         return SourceEpisode(
             described(info, self._config),
             frames(),
             lambda: self._end(stream, found),
             lambda: self._remarks(stream, found),
+            found.num_messages(primary.rgb or primary.depth or "") if is_whole else None,
         )
 
     @cached_property
@@ -113,7 +120,7 @@ class BagSource:
             count = 1
             if self._mapping.topics.episodes.topic:
                 try:
-                    count = max(len(self._scan(path).windows), 1)
+                    count = max(self._scan(path).num_episodes, 1)
                 except SourceError:
                     count = 1  # opening it says what is wrong
             for number in range(count):

@@ -83,17 +83,26 @@ class BagStreams:
         Raises:
             SourceError: a message cannot be used; the error names its topic.
         """
-        plan = self._plan
-        before_ns = int((plan.max_gap_s + WAIT_S) * 1e9)
-        for message in plan.bag.messages(topics_of(plan.mapping, plan.bag), max(plan.window.start_ns - before_ns, 0)):
-            if plan.window.stop_ns is not None and message.received_ns > plan.window.stop_ns + before_ns:
-                break
-            self._received_s = self._since_start_s(message.received_ns)
+        for message in self._messages():
             self._take(message)
             while self.primary and self._is_settled(self.primary[0].t_s):
                 yield self.primary.popleft()
         while self.primary:
             yield self.primary.popleft()
+
+    def _messages(self) -> Iterator[BagMessage]:
+        """Messages from a little before the episode to a little behind it, for what is interpolated at its ends."""
+        plan, margin_ns = self._plan, int((self._plan.max_gap_s + WAIT_S) * 1e9)
+        start_ns, stop_ns = plan.window
+        try:
+            for message in plan.bag.messages(topics_of(plan.mapping, plan.bag), max(start_ns - margin_ns, 0)):
+                if stop_ns is not None and message.received_ns > stop_ns + margin_ns:
+                    return
+                self._received_s = self._since_start_s(message.received_ns)
+                yield message
+        except SourceError:
+            if stop_ns is None or self._received_s < self._since_start_s(stop_ns):
+                raise  # else it is damaged behind the episode only
 
     def tcp_at(self, t_s: float) -> FloatArray | None:
         """`T_base_tcp` (4, 4) at a time, None in a gap."""

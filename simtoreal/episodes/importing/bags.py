@@ -270,7 +270,7 @@ class RosbagsBag:
                 for connection, received_ns, data in reader.messages(wanted, start=start_ns or None):
                     yield BagMessage(connection.topic, received_ns, bytes(data), decoders[connection.id])
         except SourceError as error:
-            raise SourceError(str(error), self.path) from error
+            raise error.placed(self.path) from error
         except GeneratorExit:
             raise
         except Exception as error:

@@ -68,7 +68,9 @@ class ImageFolderSource:
     def open(self, name: str) -> SourceEpisode:
         if name not in self._lengths:
             raise SourceError("there is no such episode", self._table, name)
-        return self._reader.episode(self._rows(name), EpisodeFacts(name, fps=self._lengths[name].fps))
+        return self._reader.episode(
+            self._rows(name), EpisodeFacts(name, fps=self._lengths[name].fps, num_frames=self._lengths[name].num)
+        )
 
     @cached_property
     def _lengths(self) -> "dict[str, _Span]":
@@ -124,7 +126,7 @@ class ImageFolderSource:
                 if self._arm is not None:
                     values |= self._arm.at(values.get(TIME))
             except SourceError as error:
-                raise SourceError(str(error), self._table, name, index) from error
+                raise error.placed(self._table, name, index) from error
             yield values
             index += 1
 

@@ -6,12 +6,12 @@ whole episode.
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from simtoreal.episodes.episode_writer import EpisodeWriter
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.importing.formats import open_source
 from simtoreal.episodes.importing.settings import ImportConfig, Needed
@@ -68,17 +68,9 @@ def import_episodes(config: ImportConfig, progress: Progress | None = None) -> i
         raise SourceError("there is no episode in it", source.path)
     outcome = Outcome()
     with DatasetWriter(config.out, WriterSettings(config.lossless_rgb, config.depth_unit_m)) as writer:
-        first = writer.num_episodes
-        there = {entry.info.source for entry in writer.entries}
-        with progress.task("import", len(names)) as bar:
-            for name in names:
-                if source_id(source.path, name) in there:
-                    outcome.skipped += 1
-                else:
-                    _import_one(source, name, writer, config, outcome, bar)
-                bar.advance(1, f"{len(outcome.broken)} broken")
+        _Run(source, writer, config, outcome, progress).all(names)
         total = writer.num_episodes
-    _verify(config.out, first, outcome, progress)
+    _verify(config.out, {source_id(source.path, name) for name in names}, progress)
     _report(config.out, source, outcome)
     _tell(progress, config, outcome, total)
     if not total:
@@ -86,66 +78,90 @@ def import_episodes(config: ImportConfig, progress: Progress | None = None) -> i
     return EXIT_SOME_BROKEN if outcome.broken else 0
 
 
-def _verify(out: Path, first: int, outcome: Outcome, progress: Progress) -> None:
-    """Reads back what was imported, every byte of it.
+@dataclass(frozen=True)
+class _Run:
+    """One recording on its way into a dataset."""
+
+    source: EpisodeSource
+    writer: DatasetWriter
+    config: ImportConfig
+    outcome: Outcome
+    progress: Progress
+
+    def all(self, names: Sequence[str]) -> None:
+        """Imports what is not there yet."""
+        there = {entry.info.source for entry in self.writer.entries}
+        left = [name for name in names if source_id(self.source.path, name) not in there]
+        self.outcome.skipped = len(names) - len(left)
+        if len(left) == 1:
+            self._one(left[0], None)  # its frames are counted instead
+            return
+        with self.progress.task("import", len(left)) as bar:
+            for name in left:
+                self._one(name, bar)
+                bar.advance(1, f"{len(self.outcome.broken)} broken")
+
+    def _one(self, name: str, episodes: Bar | None) -> None:
+        try:
+            episode = self.source.open(name)
+            with self._frame_counter(episode, episodes) as count:
+                self._write(episode, count)
+        except SourceError as error:
+            self.outcome.broken[name] = str(error)
+        except DatasetError as error:
+            if isinstance(error.__cause__, OSError):
+                raise  # the disk, not the episode
+            self.outcome.broken[name] = str(SourceError(error.what, self.source.path, name, error.frame))
+        else:
+            self.outcome.imported += 1
+            if told := list(episode.remarks()):
+                self.outcome.remarks[name] = told
+
+    @contextmanager
+    def _frame_counter(self, episode: SourceEpisode, episodes: Bar | None) -> Iterator[Callable[[int], None]]:
+        """What to call with the number of a frame: a bar of its own, or a note on the bar of the episodes."""
+        if episodes is not None:
+            yield lambda number: None if number % 10 else episodes.advance(0, f"frame {number}")
+            return
+        with self.progress.task("import, frames", episode.num_frames or 1) as bar:
+            yield lambda number: bar.advance()
+
+    def _write(self, episode: SourceEpisode, count: Callable[[int], None]) -> None:
+        has = dict.fromkeys(Needed, False)
+        with self.writer.episode(episode.info) as written:
+            for frame in episode.frames:
+                written.add(frame)
+                _note(frame, has)
+                count(written.num_frames)
+            end = episode.end()
+            lacking = _lacking(episode, end, has)
+            needed = [ADVICE[need] for need in self.config.require if need in lacking]
+            if needed:
+                raise SourceError(f"it lacks {'; '.join(needed)}", Path(episode.info.source))
+            num_frames = written.num_frames
+            written.finish(end)
+        self.outcome.frames += num_frames
+        self.outcome.lacking |= lacking
+
+
+def _verify(out: Path, sources: set[str], progress: Progress) -> None:
+    """Reads back every byte of what was imported, now or before.
 
     Raises:
         DatasetError: something is not as it was written.
     """
-    if not outcome.imported:
-        return
     layout = Layout(out)
+    if not layout.info.exists():
+        return  # nothing could be imported
     metadata = read_metadata(layout)
     for problem in metadata.problems:
         raise problem
-    entries = metadata.entries[first:]
+    entries = [entry for entry in metadata.entries if entry.info.source in sources]
     with progress.task("verify", len(entries)) as bar:
         for entry in entries:
             for problem in episode_problems(layout, entry, metadata):
                 raise problem
             bar.advance()
-
-
-def _import_one(
-    source: EpisodeSource, name: str, writer: DatasetWriter, config: ImportConfig, outcome: Outcome, bar: Bar
-) -> None:
-    try:
-        episode = source.open(name)
-        _write(episode, writer, config, outcome, bar)
-    except SourceError as error:
-        outcome.broken[name] = str(error)
-    except DatasetError as error:
-        if isinstance(error.__cause__, OSError):
-            raise  # the disk, not the episode
-        place = SourceError(error.what, source.path, name, error.frame)
-        outcome.broken[name] = str(place)
-    else:
-        outcome.imported += 1
-        if told := list(episode.remarks()):
-            outcome.remarks[name] = told
-
-
-def _write(episode: SourceEpisode, writer: DatasetWriter, config: ImportConfig, outcome: Outcome, bar: Bar) -> None:
-    has = dict.fromkeys(Needed, False)
-    with writer.episode(episode.info) as written:
-        for frame in episode.frames:
-            _add(frame, written, bar)
-            _note(frame, has)
-        end = episode.end()
-        lacking = _lacking(episode, end, has)
-        needed = [need for need in config.require if need in lacking]
-        if needed:
-            raise SourceError(f"it lacks {'; '.join(ADVICE[need] for need in needed)}", Path(episode.info.source))
-        num_frames = written.num_frames
-        written.finish(end)
-    outcome.frames += num_frames
-    outcome.lacking |= lacking
-
-
-def _add(frame: EpisodeFrame, written: EpisodeWriter, bar: Bar) -> None:
-    written.add(frame)
-    if written.num_frames % 10 == 0:
-        bar.advance(0, f"frame {written.num_frames}")
 
 
 def _note(frame: EpisodeFrame, has: dict[Needed, bool]) -> None:

@@ -60,7 +60,7 @@ class LeRobotSource:
         if name not in self._places:
             raise SourceError("there is no such episode", self.path, name)
         place = self._places[name]
-        facts = EpisodeFacts(name, fps=self._info.fps, task="; ".join(place.tasks))
+        facts = EpisodeFacts(name, fps=self._info.fps, task="; ".join(place.tasks), num_frames=place.length)
         return self._reader.episode(self._rows(place), facts)
 
     @cached_property
@@ -124,7 +124,7 @@ class LeRobotSource:
                         row[key] = frames[key].at(place.videos[key][1] + _time_s(row, index, self._info.fps))
                     row = {key: _image_bytes(value) for key, value in row.items()}
                 except SourceError as error:
-                    raise SourceError(str(error), None, str(place.number), index) from error
+                    raise error.placed(None, str(place.number), index) from error
                 yield row
 
 

@@ -52,4 +52,4 @@ class OwnSource:
             success = end.success if self._config.success is None else self._config.success
             return dataclasses.replace(end, labels=labels, success=success)
 
-        return SourceEpisode(info, frames(), ended)
+        return SourceEpisode(info, frames(), ended, num_frames=len(episode))

@@ -62,7 +62,7 @@ class RectangleSource:
             image = self._read(path, name)
             labels, remarks = self._labels(path.parent, name)
         except SourceError as error:
-            raise SourceError(str(error), path, name, 0) from error
+            raise error.placed(path, name, 0) from error
         camera = CameraInfo(
             image.rgb.shape[1] if image.rgb is not None else 0,
             image.rgb.shape[0] if image.rgb is not None else 0,

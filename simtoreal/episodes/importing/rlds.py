@@ -80,7 +80,7 @@ class RldsSource:
             columns = {key: self._column(key, example) for key in self._shapes if STEPS + key in example}
             length = _common_length(columns)
         except SourceError as error:
-            raise SourceError(str(error), place.path, name) from error
+            raise error.placed(place.path, name) from error
         for index in range(length):
             yield {key: column[index] for key, column in columns.items()}
 

@@ -125,8 +125,14 @@ class RobomimicSource:
         if "rewards" in datasets and datasets["rewards"].shape[0]:
             # robosuite pays 1 where the task is done and less before
             success = bool(np.asarray(datasets["rewards"][-1]).reshape(-1)[0] >= 1.0)
-        domain = "mujoco" if self._environment.get("type") == ROBOSUITE else "real"
-        return EpisodeFacts(name, fps, str(self._environment.get("env_name", "")), success, domain=domain)
+        return EpisodeFacts(
+            name,
+            fps=fps,
+            task=str(self._environment.get("env_name", "")),
+            success=success,
+            domain="mujoco" if self._environment.get("type") == ROBOSUITE else "real",
+            num_frames=next((column.shape[0] for column in datasets.values() if column.shape), None),
+        )
 
     def _rows(self, name: str) -> Iterator[dict[str, Any]]:
         file = self._opened()
@@ -137,7 +143,7 @@ class RobomimicSource:
                 for index in range(length):
                     yield {key: column[index] for key, column in datasets.items()}
             except SourceError as error:
-                raise SourceError(str(error), self.path, name) from error
+                raise error.placed(self.path, name) from error
             except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
                 raise SourceError(f"the file is damaged ({_short(error)})", self.path, name) from error
 

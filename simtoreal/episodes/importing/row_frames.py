@@ -1,6 +1,7 @@
 """Rows of a recording as frames of an episode, by what a mapping says about their columns."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ class EpisodeFacts:
     success: bool | None = None
     note: str = ""
     domain: str = "real"
+    num_frames: int | None = None
 
 
 class RowReader:
@@ -84,7 +86,7 @@ class RowReader:
             raise SourceError("the episode has no frames", self._path, facts.name)
         stream = _Stream(self, facts, self._fps(facts))
         info = stream.info(first)
-        return SourceEpisode(info, stream.frames(first, rows), stream.end)
+        return SourceEpisode(info, stream.frames(first, rows), stream.end, num_frames=facts.num_frames)
 
     def _fps(self, facts: EpisodeFacts) -> float:
         fps = self._config.fps or self._columns.fps or facts.fps
@@ -111,7 +113,7 @@ class _Stream:
             images = read_images(first, self._cameras, 0.0)
             task = _text(first, self._columns.task) or self._facts.task
         except SourceError as error:
-            raise SourceError(str(error), self._path, self._facts.name, 0) from error
+            raise error.placed(self._path, self._facts.name, 0) from error
         cameras = {}
         for name, image in images.items():
             shape = image.rgb.shape if image.rgb is not None else image.depth_m.shape  # type: ignore[union-attr]
@@ -127,15 +129,13 @@ class _Stream:
         return described(info, self._config)
 
     def frames(self, first: Row, rows: Iterator[Row]) -> Iterator[EpisodeFrame]:
-        index, row = 0, first
-        while True:
-            try:
+        index = 0
+        try:
+            for row in itertools.chain([first], rows):
                 yield self._frame(index, row)
-            except SourceError as error:
-                raise SourceError(str(error), self._path, self._facts.name, index) from error
-            if (following := next(rows, None)) is None:
-                return
-            index, row = index + 1, following
+                index += 1
+        except SourceError as error:
+            raise error.placed(self._path, self._facts.name, index) from error
 
     def end(self) -> EpisodeEnd:
         given = self._config.success

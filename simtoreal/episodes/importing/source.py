@@ -25,6 +25,7 @@ class SourceError(OSError):
     def __init__(
         self, problem: str, path: Path | None = None, episode: str | None = None, frame: int | None = None
     ) -> None:
+        self.problem, self.path, self.episode, self.frame = problem, path, episode, frame
         places = [
             str(path) if path is not None else "",
             f"episode {episode}" if episode else "",
@@ -32,6 +33,15 @@ class SourceError(OSError):
         ]
         place = ", ".join(part for part in places if part)
         super().__init__(f"{place}: {problem}" if place else problem)
+
+    def placed(self, path: Path | None = None, episode: str | None = None, frame: int | None = None) -> "SourceError":
+        """The same error with a place for what it does not say itself."""
+        return SourceError(
+            self.problem,
+            self.path or path,
+            self.episode or episode,
+            frame if self.frame is None else self.frame,
+        )
 
 
 class SourceEpisode(NamedTuple):
@@ -41,6 +51,7 @@ class SourceEpisode(NamedTuple):
     frames: Iterator[EpisodeFrame]
     end: Callable[[], EpisodeEnd]
     remarks: Callable[[], Sequence[str]] = tuple  # what was found odd on the way, known like `end`
+    num_frames: int | None = None  # about how many there will be, for whoever waits
 
 
 class EpisodeSource(Protocol):

@@ -35,6 +35,7 @@ from ros_logs import (
 from simtoreal import frames
 from simtoreal.episodes.importing.bag_source import BagSource
 from simtoreal.episodes.importing.settings import ImportConfig
+from simtoreal.episodes.importing.source import SourceError
 from simtoreal.schema import ConfigError
 
 FIRST_S = 0.1  # when the first picture is taken
@@ -200,6 +201,27 @@ def test_a_topic_says_where_episodes_are(tmp_path: Path) -> None:
         assert first is not None
         found.append((len(read), round(float(first[2, 3]), 3), episode.end().success))
     assert found == [(12, round(0.3 - 0.02 * 0.4, 3), False), (20, round(0.3 - 0.02 * 1.5, 3), True)]
+
+
+def test_episodes_before_a_break_are_whole_and_the_rest_is_reported(tmp_path: Path) -> None:
+    make, entries = Messages(ROS2), arm_log(3.0)
+    for at_s, running in ((0.4, True), (1.0, False), (1.5, True), (2.5, False)):
+        entries.append(Entry(at_s, "/episode", "std_msgs/msg/Bool", make("std_msgs/msg/Bool", data=running)))
+    entries.sort(key=lambda entry: entry.received_s)
+    mapping = mapping_with(tmp_path, **{"success: /success:data": 'episodes: {topic: "/episode:data"}'})
+    data = write_mcap(tmp_path / "log.mcap", entries).read_bytes()
+    path, found = tmp_path / "cut.mcap", []
+    for share in (0.45, 0.75):  # between the two, and within the second
+        path.write_bytes(data[: int(share * len(data))])
+        source = BagSource(path, ImportConfig(mapping=mapping))
+        assert source.names() == ["cut.mcap#0", "cut.mcap#1"]
+        assert len(list(source.open("cut.mcap#0").frames)) == 12
+        with pytest.raises(SourceError) as caught:
+            list(source.open("cut.mcap#1").frames)
+        found.append(str(caught.value))
+    assert "the recording breaks off, what comes behind is lost" in found[0]
+    assert f"{path}, episode cut.mcap#1, frame 1" in found[1]
+    assert "the file is damaged or breaks off" in found[1]
 
 
 def test_velocities_are_integrated_to_the_next_frame(tmp_path: Path) -> None:

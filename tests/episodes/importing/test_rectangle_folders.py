@@ -80,7 +80,7 @@ def test_labels_or_images_that_are_missing_or_damaged_are_errors(tmp_path: Path)
     assert "not a PNG, JPEG or TIFF image" in problem(folder)
     (folder / "pcd0100r.png").write_bytes(image)
     (folder / "pcd0100cpos.txt").unlink()
-    assert "pcd0100cpos.txt: the file cannot be read (No such file" in problem(folder, format="cornell")
+    assert "pcd0100cpos.txt, episode pcd0100, frame 0: the file cannot be read" in problem(folder, format="cornell")
 
 
 def test_one_name_for_two_images_is_an_error(tmp_path: Path) -> None:
