@@ -221,7 +221,8 @@ def write_episodes(pictures: Sequence[Picture], effort: Effort, folder: Path) ->
 
 
 def reading(folder: Path, cache: Path, effort: Effort) -> list[Row]:
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
     cv2.setNumThreads(1)
     rng = np.random.default_rng(0)
     view = SmallView("wrist", 64)
@@ -243,6 +244,7 @@ def reading(folder: Path, cache: Path, effort: Effort) -> list[Row]:
         for episode in range(len(reader)):
             from_cache[episode, 0]
         cache_hz = rate(from_cache.__getitem__, order * 20)
+    os.sched_setaffinity(0, cores)
     what = "reading 64 x 64 crops of 640 x 480 in random order, one core"
     unit = "frames/s"
     return [

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from simtoreal.episodes.entries import DESCRIPTION_KEY
 from simtoreal.episodes.feature_stats import PictureStats, Stats, vector_stats
 from simtoreal.episodes.features import Schema
 from simtoreal.episodes.layout import DEPTH_PREFIX, IMAGE_PREFIX
@@ -20,7 +21,6 @@ from simtoreal.episodes.records import EpisodeFrame, FrameImage
 from simtoreal.episodes.rows import Row, to_row
 from simtoreal.episodes.video_files import PictureShape, VideoSink
 
-DESCRIPTION_KEY = "simtoreal"  # in the metadata of a data file, so that a lost table can be made again
 # Rows that are read together when one is asked for: few where pictures make a row a tenth of a megabyte.
 ROWS_PER_GROUP, PICTURE_ROWS_PER_GROUP = 256, 4
 
