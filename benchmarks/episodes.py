@@ -8,6 +8,8 @@
 - Recording: a loop at 20 Hz on real deadlines, its observations ready in memory, without the recorder and then with it.
   The time inside the recorder's `step` is what the loop loses; a missed deadline counts against recording only beyond
   those that the bare loop misses on the same machine.
+  On a machine that has other work to do, `chrt -r 5 python benchmarks/episodes.py` gives it the priority of a real-time
+  process, which stands in for a quiet machine.
 - Reading: 64 x 64 crops of one camera in random order over the whole dataset, one core, processor time; from video
   (H.264), from video and depth together, and from the cache once it is filled.
 - Size: against 8-bit colour and 16-bit depth, which is what a camera delivers.
@@ -221,7 +223,8 @@ def write_episodes(pictures: Sequence[Picture], effort: Effort, folder: Path) ->
 
 
 def reading(folder: Path, cache: Path, effort: Effort) -> list[Row]:
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
     cv2.setNumThreads(1)
     rng = np.random.default_rng(0)
     view = SmallView("wrist", 64)
@@ -243,6 +246,7 @@ def reading(folder: Path, cache: Path, effort: Effort) -> list[Row]:
         for episode in range(len(reader)):
             from_cache[episode, 0]
         cache_hz = rate(from_cache.__getitem__, order * 20)
+    os.sched_setaffinity(0, cores)
     what = "reading 64 x 64 crops of 640 x 480 in random order, one core"
     unit = "frames/s"
     return [

@@ -10,6 +10,7 @@ that two decoders of one video may differ by, depth exactly.
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def main() -> int:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--environment", type=Path, help="where to build it; one that is there is used again")
     parser.add_argument("--keep", action="store_true", help="do not remove the environment")
-    parser.add_argument("--backend", default="pyav", help="video backend of lerobot: pyav or torchcodec")
+    parser.add_argument("--backend", default="pyav", help="video backend of lerobot: pyav, or torchcodec with a FFmpeg")
     arguments = parser.parse_args()
     environment = arguments.environment or Path(tempfile.mkdtemp(prefix="simtoreal-lerobot-"))
     try:
@@ -88,7 +89,7 @@ def read_with_lerobot(python: Path, dataset: Path, out: Path, backend: str) -> d
     with tempfile.TemporaryDirectory() as cache:
         done = subprocess.run(
             [str(python), "-c", PROGRAM, str(dataset.resolve()), str(out), backend],
-            env={"HF_HUB_OFFLINE": "1", "HF_HOME": cache, "PATH": "/usr/bin:/bin", "HOME": cache},
+            env={"HF_HUB_OFFLINE": "1", "HF_HOME": cache, "PATH": "/usr/bin:/bin", "HOME": cache, **_libraries()},
             capture_output=True,
             text=True,
             check=False,
@@ -97,6 +98,11 @@ def read_with_lerobot(python: Path, dataset: Path, out: Path, backend: str) -> d
         raise SystemExit(f"lerobot failed:\n{done.stderr[-4000:]}")
     summary: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return summary
+
+
+def _libraries() -> dict[str, str]:
+    """Where torchcodec may find a FFmpeg that is not installed."""
+    return {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
 
 
 def compare(dataset: Path, seen: dict[str, Any]) -> list[str]:

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from simtoreal.episodes.entries import EpisodeEntry, StoredFile, describe
-from simtoreal.episodes.episode_files import DESCRIPTION_KEY, Place, open_rows
+from simtoreal.episodes.entries import DESCRIPTION_KEY, EpisodeEntry, StoredFile, describe
+from simtoreal.episodes.episode_files import Place, open_rows
 from simtoreal.episodes.episode_writer import stored
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.layout import Layout, Slot
@@ -38,7 +38,14 @@ def copy_episode(
             files[folder / f"{key}.mp4"] = target.video(key, slot)
             shutil.copyfile(original, folder / f"{key}.mp4")
         videos = {key: stored(folder / f"{key}.mp4", slot) for key in source.videos}
-        entry = replace(source, index=place.episode, first_row=place.first_row, videos=videos, data=StoredFile(slot))
+        entry = replace(
+            source,
+            stats=episode.description().stats,
+            index=place.episode,
+            first_row=place.first_row,
+            videos=videos,
+            data=StoredFile(slot),
+        )
         data = folder / "data.parquet"
         rewrite_rows(episode.path, data, place, describe(entry, episode.schema))
         files[data] = target.data(slot)

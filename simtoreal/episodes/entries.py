@@ -16,6 +16,8 @@ from simtoreal.episodes.layout import Layout, Slot
 from simtoreal.episodes.records import CameraInfo, EpisodeEnd, EpisodeInfo
 from simtoreal.evaluation.records import to_plain
 
+DESCRIPTION_KEY = b"simtoreal"  # in the metadata of a data file, so that a lost table can be made again
+
 
 @dataclass(frozen=True)
 class StoredFile:

@@ -1,5 +1,6 @@
 """The files of one episode as they grow: rows and lossless pictures in parquet, colour in videos."""
 
+from array import array
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from simtoreal.episodes.entries import DESCRIPTION_KEY
 from simtoreal.episodes.feature_stats import PictureStats, Stats, vector_stats
 from simtoreal.episodes.features import Schema
 from simtoreal.episodes.layout import DEPTH_PREFIX, IMAGE_PREFIX
@@ -20,7 +22,6 @@ from simtoreal.episodes.records import EpisodeFrame, FrameImage
 from simtoreal.episodes.rows import Row, to_row
 from simtoreal.episodes.video_files import PictureShape, VideoSink
 
-DESCRIPTION_KEY = "simtoreal"  # in the metadata of a data file, so that a lost table can be made again
 # Rows that are read together when one is asked for: few where pictures make a row a tenth of a megabyte.
 ROWS_PER_GROUP, PICTURE_ROWS_PER_GROUP = 256, 4
 
@@ -61,8 +62,7 @@ class EpisodeFiles:
         self._place = place
         self._columns = schema.arrow()
         self._rows: list[dict[str, Any]] = []
-        self._rows_per_group = PICTURE_ROWS_PER_GROUP if schema.png_keys else ROWS_PER_GROUP
-        self._numbers: dict[str, list[NDArray[Any] | float | int]] = {}
+        self._numbers: dict[str, array[float]] = {}  # compact: an episode may be an hour long
         self._pictures = _picture_stats(schema)
         # Encoders work outside of Python's lock: cameras are encoded at the same time.
         self._pool = ThreadPoolExecutor(max(len(schema.cameras), 1), thread_name_prefix="camera")
@@ -95,12 +95,12 @@ class EpisodeFiles:
         """
         row: dict[str, Any] = {**to_row(frame, self._schema), **self._index_values()}
         for key, values in row.items():
-            self._numbers.setdefault(key, []).append(values)
+            self._numbers.setdefault(key, array("d")).extend(np.atleast_1d(values).tolist())
         for stored in self._pool.map(lambda name: self._store(name, *pictures[name]), pictures):
             row |= stored
         self._rows.append(row)
         self.num_frames += 1
-        if len(self._rows) == self._rows_per_group:
+        if len(self._rows) >= self._rows_per_group():
             self._flush()
 
     def close_videos(self) -> None:
@@ -124,7 +124,10 @@ class EpisodeFiles:
 
     def stats(self) -> dict[str, Stats]:
         """Statistics of every column that the episode knows something of."""
-        found = {key: vector_stats(np.array(values)) for key, values in self._numbers.items()}
+        found = {
+            key: vector_stats(np.frombuffer(values).reshape(self.num_frames, -1))
+            for key, values in self._numbers.items()
+        }
         found |= {key: stats.result() for key, stats in self._pictures.items()}
         return {key: stats for key, stats in found.items() if stats is not None}
 
@@ -169,6 +172,12 @@ class EpisodeFiles:
             "index": self._place.first_row + self.num_frames,
             "task_index": self._place.task,
         }
+
+    def _rows_per_group(self) -> int:
+        """Few where there are pictures, but not so few that a long episode is all footer."""
+        if not self._schema.png_keys:
+            return ROWS_PER_GROUP
+        return min(max(PICTURE_ROWS_PER_GROUP, self.num_frames // 256), ROWS_PER_GROUP // 4)
 
     def _flush(self) -> None:
         if self._rows:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 CODEBASE_VERSION = "v3.0"
 FILES_PER_CHUNK = 1000
 DATA_FILE_MB, VIDEO_FILE_MB = 100, 200  # lerobot's limits from which on it begins a new file
-EPISODES_PER_FILE = 100  # rows of one file under meta/episodes, which is rewritten with every episode
+EPISODES_PER_FILE = 50  # rows of one file under meta/episodes, which is rewritten with every episode
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"

@@ -1,9 +1,9 @@
 """The small files of a dataset: JSON and parquet read without trust, and written so that a crash leaves the old one."""
 
-import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simtoreal.episodes.errors import DatasetError
+from simtoreal.evaluation.output_files import advice_on
 
 MAX_JSON_BYTES = 64 * 2**20
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NUMBER = re.compile(r"\[errno (\d+)\]", re.IGNORECASE)
 
 
 @contextmanager
@@ -25,11 +26,11 @@ def explain_write_errors(path: Path, episode: int | None = None, frame: int | No
     try:
         yield
     except (OSError, av.FFmpegError, pa.ArrowException) as error:
-        number = getattr(error, "errno", None)
         reason = getattr(error, "strerror", None) or str(error)
-        advice = "free some space" if number in _DISK_FULL or "space left" in reason else "look at the disk"
+        told = _NUMBER.search(reason)  # Arrow's errors have it in their text alone
+        number = int(told[1]) if told else getattr(error, "errno", None)
         raise DatasetError(
-            f"cannot be written ({reason}): {advice}. The episodes finished before are kept",
+            f"cannot be written ({reason}); {advice_on(number)}. The episodes finished before are kept",
             file=path,
             episode=episode,
             frame=frame,

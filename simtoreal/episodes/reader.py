@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from simtoreal.episodes.entries import EpisodeEntry
+from simtoreal.episodes.entries import DESCRIPTION_KEY, EpisodeEntry, from_description
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.features import Schema
 from simtoreal.episodes.layout import DEPTH_PREFIX, IMAGE_PREFIX, Layout
@@ -118,6 +118,14 @@ class RecordedEpisode:
             self._parquet = pq.ParquetFile(self.path, memory_map=True)
         self._groups = _PictureGroups(self._parquet, schema.png_keys)
         self._videos: dict[str, VideoFile] = {}
+
+    def description(self) -> EpisodeEntry:
+        """What the data file says of the episode: the entry with its statistics, which the reader passes over.
+
+        Raises:
+            DatasetError: it says nothing, or cannot be read.
+        """
+        return read_description(self.path, self.entry.index)[0]
 
     @property
     def info(self) -> EpisodeInfo:
@@ -283,6 +291,22 @@ def _array(column: pa.Array) -> NDArray[Any]:
     if pa.types.is_fixed_size_list(column.type):
         return np.asarray(column.flatten()).reshape(len(column), column.type.list_size)
     return np.asarray(column)
+
+
+def read_description(path: Path, episode: int | None = None) -> tuple[EpisodeEntry, Schema]:
+    """What a data file says of its episode, and how it is stored.
+
+    Raises:
+        DatasetError: it says nothing, or cannot be read.
+    """
+    with explain_read_errors(path, episode), pq.ParquetFile(path) as parquet:
+        metadata = parquet.metadata.metadata or {}
+    if DESCRIPTION_KEY not in metadata:
+        raise DatasetError("does not describe its episode: it was not written by simtoreal", file=path, episode=episode)
+    try:
+        return from_description(metadata[DESCRIPTION_KEY])
+    except DatasetError as error:
+        raise DatasetError(error.what, file=path, episode=episode) from error
 
 
 def check_files(layout: Layout, entry: EpisodeEntry, schema: Schema) -> None:

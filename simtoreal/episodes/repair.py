@@ -8,17 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from simtoreal.episodes.copying import rewrite_rows
-from simtoreal.episodes.entries import EpisodeEntry, StoredFile, describe, from_description
-from simtoreal.episodes.episode_files import DESCRIPTION_KEY, Place
+from simtoreal.episodes.entries import EpisodeEntry, StoredFile, describe
+from simtoreal.episodes.episode_files import Place
 from simtoreal.episodes.episode_writer import stored
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.features import Schema
 from simtoreal.episodes.folder_lock import FolderLock
 from simtoreal.episodes.layout import Layout, Slot
-from simtoreal.episodes.meta_files import explain_read_errors, explain_write_errors, sync
+from simtoreal.episodes.meta_files import explain_write_errors, sync
 from simtoreal.episodes.metadata import (
     Metadata,
     read_entries,
@@ -28,6 +26,7 @@ from simtoreal.episodes.metadata import (
     write_summary,
     write_tasks,
 )
+from simtoreal.episodes.reader import read_description
 from simtoreal.episodes.verify import episode_problems
 
 
@@ -101,21 +100,18 @@ def _described(
     found = []
     for path in paths:
         try:
-            found.append(_description(path))
-        except ValueError as error:
-            what = error.what if isinstance(error, DatasetError) else f"does not describe its episode ({error})"
-            problems.append(DatasetError(what, file=path))
+            entry, schema = read_description(path)
+            found.append((replace(entry, data=StoredFile(_slot_of(path))), schema))
+        except DatasetError as error:
+            problems.append(error)
     return found
 
 
-def _description(path: Path) -> tuple[EpisodeEntry, Schema]:
-    with explain_read_errors(path), pq.ParquetFile(path) as parquet:
-        metadata = parquet.metadata.metadata or {}
-    if DESCRIPTION_KEY.encode() not in metadata:
-        raise DatasetError("does not describe its episode: it was not written by simtoreal")
-    entry, schema = from_description(metadata[DESCRIPTION_KEY.encode()])
-    slot = Slot(int(path.parent.name.removeprefix("chunk-")), int(path.stem.removeprefix("file-")))
-    return replace(entry, data=StoredFile(slot)), schema
+def _slot_of(path: Path) -> Slot:
+    try:
+        return Slot(int(path.parent.name.removeprefix("chunk-")), int(path.stem.removeprefix("file-")))
+    except ValueError as error:
+        raise DatasetError("has no name of a data file, such as chunk-000/file-000.parquet", file=path) from error
 
 
 def _renumbered(layout: Layout, entries: Sequence[EpisodeEntry], metadata: Metadata) -> list[EpisodeEntry]:

@@ -1,5 +1,6 @@
 """Split, filter, merge: the right episodes, renumbered, with their pictures untouched."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,8 @@ def test_an_extract_is_a_dataset_with_the_same_pictures(ten: Path, tmp_path: Pat
 
 def test_a_merge_holds_the_episodes_of_all(ten: Path, dataset: Path, tmp_path: Path) -> None:
     assert merge([dataset, ten], tmp_path / "d") == 13
+    stats = json.loads((tmp_path / "d/meta/stats.json").read_text())
+    assert stats["action"]["count"] == stats["observation.images.wrist"]["count"] == [47]
     assert list(verify(Layout(tmp_path / "d"), decode=True)) == []
     with DatasetReader(tmp_path / "d") as reader:
         assert [entry.num_frames for entry in reader.entries][:5] == [5, 7, 6, 2, 3]
