@@ -34,7 +34,8 @@ def test_demonstrations_become_episodes_in_metres(demos: Path) -> None:
         assert frame.t_s == pytest.approx(index / 20)
         assert frame.T_base_tcp is not None
         np.testing.assert_allclose(frame.T_base_tcp[:3, 3], state(index)[:3])
-        np.testing.assert_allclose(frame.T_base_tcp[:3, :3], np.diag([1.0, -1.0, -1.0]), atol=1e-12)
+        # the hand points down; its Y, along which the fingers slide, is -Y of the base and X of the tcp
+        np.testing.assert_allclose(frame.T_base_tcp[:3, :3], [[0, -1, 0], [-1, 0, 0], [0, 0, -1]], atol=1e-12)
         assert frame.gripper_width_m == pytest.approx(0.05)  # 0.03 and -0.02: the fingers move towards one another
         assert frame.joint_positions_rad is not None
         assert frame.commanded is not None
