@@ -38,6 +38,16 @@ robot: ur5
 """
 
 
+def mapping_with(folder: Path, text: str = MAPPING, **changes: str) -> str:
+    """A mapping file with lines replaced."""
+    for before, after in changes.items():
+        assert before.replace("__", " ") in text
+        text = text.replace(before.replace("__", " "), after)
+    path = folder / "topics.yaml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
 class Entry(NamedTuple):
     """A message, and when it was received, in seconds from the start."""
 

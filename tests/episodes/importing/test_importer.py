@@ -150,6 +150,13 @@ def test_nothing_to_import_is_an_error(tmp_path: Path) -> None:
         run(tmp_path / "text.txt", tmp_path / "out")
 
 
+def test_a_package_that_is_missing_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_robomimic(tmp_path / "d.hdf5")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(SourceError, match=r"needs h5py, which is not installed: pip install 'simtoreal\[importers\]'"):
+        run(path, tmp_path / "out")
+
+
 def test_several_formats_in_one_folder_are_not_guessed(tmp_path: Path) -> None:
     folder = write_rlds(tmp_path / "both", [EPISODE])
     write_lerobot(tmp_path / "lerobot")

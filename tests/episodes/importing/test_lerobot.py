@@ -91,6 +91,21 @@ def test_a_video_with_fewer_pictures_than_rows_names_the_frame(tmp_path: Path) -
     assert "it has fewer pictures than rows" in str(caught.value)
 
 
+def test_a_codec_that_nobody_has_is_named(tmp_path: Path) -> None:
+    folder = write_lerobot(tmp_path / "data")
+    data = (folder / VIDEO_V3).read_bytes()
+    (folder / VIDEO_V3).write_bytes(data.replace(b"avc1", b"xyz1"))
+    text = problem(folder)
+    assert "file-000.mp4" in text
+    assert "no decoder for the video's codec" in text
+
+
+def test_a_playlist_is_not_played(tmp_path: Path) -> None:
+    folder = write_lerobot(tmp_path / "data")
+    (folder / VIDEO_V3).write_text("#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n")
+    assert "the video cannot be opened" in problem(folder)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
