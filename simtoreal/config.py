@@ -362,7 +362,7 @@ class DatasetConfig:
     """
 
     action: DatasetAction = option(DatasetAction.VERIFY, "what to do")
-    source: tuple[str, ...] = option((), "folder of the dataset; several for action=merge")
+    source: tuple[str, ...] = option(("runs/record",), "folder of the dataset; several for action=merge")
     out: Path = option(Path("runs/dataset"), "folder of the result: a list of problems, a dataset, or one per part")
     decode: bool = option(False, "verify: decode every picture too")
     success: bool | None = option(None, "filter: keep successes, or failures; null does not look at it")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from simtoreal.config import (
     ConfigError,
+    DatasetConfig,
     EvaluateConfig,
     InspectConfig,
     PretrainConfig,
@@ -33,6 +34,7 @@ SCHEMAS = {
     "evaluate": EvaluateConfig,
     "inspect": InspectConfig,
     "record": RecordConfig,
+    "dataset": DatasetConfig,
 }
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

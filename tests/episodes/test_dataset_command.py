@@ -51,6 +51,6 @@ def test_a_second_time_nothing_is_doubled(dataset: Path, tmp_path: Path, capsys:
 
 def test_settings_must_go_together() -> None:
     with pytest.raises(ConfigError, match="needs source=DIR"):
-        DatasetConfig()
+        DatasetConfig(source=())
     with pytest.raises(ConfigError, match="one for each of shares"):
         DatasetConfig(source=("a",), parts=("train",))
