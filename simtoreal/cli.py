@@ -12,7 +12,17 @@ from importlib import resources
 from typing import Any, NamedTuple, get_origin
 
 from simtoreal import __version__
-from simtoreal.config import ConfigError, EvaluateConfig, InspectConfig, PretrainConfig, QuickstartConfig
+from simtoreal.config import (
+    ConfigError,
+    DatasetConfig,
+    EvaluateConfig,
+    InspectConfig,
+    PretrainConfig,
+    QuickstartConfig,
+    RecordConfig,
+)
+from simtoreal.episodes.errors import DatasetError
+from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.schema import closest, dotted_keys, field_map, parse, type_at, unknown_key, without_none
 from simtoreal.usage import help_text
 
@@ -27,6 +37,7 @@ class Verb(NamedTuple):
     schema: type
     about: str
     target: str  # module:function, imported when the verb is used
+    goes_on: bool = False  # where the same command again continues what was stopped
 
 
 VERBS = {
@@ -44,6 +55,23 @@ VERBS = {
         EvaluateConfig,
         "measure a bundle on unseen objects, beside the oracle and a random policy",
         "simtoreal.evaluation.runner:evaluate",
+    ),
+    "record": Verb(
+        RecordConfig,
+        "record episodes from a controller into a LeRobotDataset v3.0 folder",
+        "simtoreal.episodes.recording:record",
+        goes_on=True,
+    ),
+    "import": Verb(
+        ImportConfig,
+        "turn recordings of other formats into a dataset of episodes",
+        "simtoreal.episodes.importing.importer:import_episodes",
+        goes_on=True,
+    ),
+    "dataset": Verb(
+        DatasetConfig,
+        "verify, repair, filter, split or merge recorded datasets",
+        "simtoreal.episodes.dataset_command:dataset",
     ),
     "inspect": Verb(
         InspectConfig,
@@ -163,6 +191,8 @@ def _run(name: str, config: Any, settings: list[str]) -> int:
 
 
 def _go_on(name: str, settings: list[str]) -> str:
+    if VERBS[name].goes_on:
+        return "Run the same command again to go on."
     if "resume" not in field_map(VERBS[name].schema):
         return "Run the same command again to start over."
     kept = [setting for setting in settings if not setting.startswith("resume=")]
@@ -194,7 +224,7 @@ def _one_line(error: Exception) -> str:
         # `[Errno 28] No space left on device: 'x'` reads better without the number.
         text = error.strerror + (f": {error.filename}" if error.filename is not None else "")
     text = " ".join(text.split()) or type(error).__name__
-    explained = isinstance(error, ConfigError | OSError)
+    explained = isinstance(error, ConfigError | DatasetError | OSError)
     return text if explained else f"{text} ({TRACEBACK_ENV}=1 shows where)"
 
 

@@ -97,6 +97,30 @@ def rotation_to_vector(R: Matrix) -> Matrix:
     return np.asarray(quat[:3] * (2.0 * math.atan2(sine, quat[3]) / sine))
 
 
+def rotation_from_rpy(rpy_rad: ArrayLike) -> Matrix:
+    """Rotation matrix (3, 3) of roll, pitch and yaw (3,) about fixed axes, as logs and URDF have it: Rz @ Ry @ Rx."""
+    half = 0.5 * np.asarray(rpy_rad, dtype=np.float64)
+    (cr, cp, cy), (sr, sp, sy) = np.cos(half), np.sin(half)
+    return quat_to_rotation(
+        (
+            sr * cp * cy - cr * sp * sy,
+            cr * sp * cy + sr * cp * sy,
+            cr * cp * sy - sr * sp * cy,
+            cr * cp * cy + sr * sp * sy,
+        )
+    )
+
+
+def interpolate(T_from: Matrix, T_to: Matrix, fraction: float) -> Matrix:
+    """The transform (4, 4) between two: position on the straight line, rotation on the shortest arc (slerp).
+
+    `fraction` is 0 at `T_from` and 1 at `T_to`.
+    """
+    turn_rad = rotation_to_vector(T_from[:3, :3].T @ T_to[:3, :3])
+    position_m = (1.0 - fraction) * T_from[:3, 3] + fraction * T_to[:3, 3]
+    return transform(position_m, T_from[:3, :3] @ rotation_from_vector(fraction * turn_rad))
+
+
 def rotation_about_z(angle_rad: float) -> Matrix:
     """Rotation matrix (3, 3) about +Z."""
     c, s = math.cos(angle_rad), math.sin(angle_rad)

@@ -69,7 +69,7 @@ def test_every_verb_explains_its_settings_and_shows_an_example(run: Run, name: s
     status, out, _ = run(name, "--help")
     assert status == 0
     assert f"  simtoreal {name}" in out
-    assert "  seed=0" in out
+    assert "  out=" in out
 
 
 @pytest.mark.parametrize("name", cli.VERBS)
@@ -110,7 +110,8 @@ class Mistake(NamedTuple):
 
 MISTAKES = [
     Mistake(
-        "evalute", "unknown verb 'evalute': did you mean 'evaluate'? Verbs: quickstart, pretrain, evaluate, inspect"
+        "evalute",
+        "unknown verb 'evalute': did you mean 'evaluate'? Verbs: quickstart, pretrain, evaluate, record,",
     ),
     Mistake("evaluate epizodes=5", "unknown key 'epizodes': did you mean 'episodes'? Known keys: bundle, world,"),
     Mistake("evaluate --episodes=5", "settings are written key=value: give episodes=5 instead of --episodes=5"),

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from simtoreal.config import (
     ConfigError,
+    DatasetConfig,
     EvaluateConfig,
     InspectConfig,
     PretrainConfig,
     QuickstartConfig,
+    RecordConfig,
     Stage,
     help_text,
     load_preset,
@@ -31,6 +33,8 @@ SCHEMAS = {
     "pretrain": PretrainConfig,
     "evaluate": EvaluateConfig,
     "inspect": InspectConfig,
+    "record": RecordConfig,
+    "dataset": DatasetConfig,
 }
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

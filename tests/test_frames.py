@@ -148,3 +148,12 @@ def test_a_camera_that_looks_at_a_point_has_it_on_its_axis_and_the_sky_above(
 def test_a_camera_cannot_look_at_itself_nor_along_its_own_up(target: tuple[float, float, float]) -> None:
     with pytest.raises(ValueError, match="cannot look from"):
         frames.look_at((1.0, 2.0, 3.0), target)
+
+
+def test_roll_pitch_and_yaw_turn_about_fixed_axes_in_that_order() -> None:
+    quarter = np.pi / 2
+    np.testing.assert_allclose(frames.rotation_from_rpy((0, 0, quarter)) @ [1, 0, 0], [0, 1, 0], atol=1e-12)
+    np.testing.assert_allclose(frames.rotation_from_rpy((0, quarter, 0)) @ [1, 0, 0], [0, 0, -1], atol=1e-12)
+    # first the roll takes Y to Z, then the yaw leaves Z where it is
+    np.testing.assert_allclose(frames.rotation_from_rpy((quarter, 0, quarter)) @ [0, 1, 0], [0, 0, 1], atol=1e-12)
+    np.testing.assert_allclose(frames.rotation_from_rpy((quarter, 0, quarter)) @ [1, 0, 0], [0, 1, 0], atol=1e-12)

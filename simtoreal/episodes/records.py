@@ -45,6 +45,7 @@ class EpisodeInfo:
     robot: str = ""
     object_name: str = ""
     source: str = ""  # where it was imported from: file and episode in it
+    num_joints: int | None = None  # None is as many as the first frame of the dataset has
 
 
 class FrameImage(NamedTuple):

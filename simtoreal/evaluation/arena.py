@@ -49,6 +49,7 @@ class ArenaSpec:
     head: HeadChoice = "bundle"
     grasps: Literal["learned", "privileged"] = "learned"
     device: str = "cpu"
+    always_sees: bool = False  # render also for those who do not look, so that it can be recorded
 
 
 class Job(NamedTuple):
@@ -112,7 +113,8 @@ class Arena:
 
     def policy(self, arm: str) -> tuple[Policy, BulletCell]:
         """The policy of an arm and the cell it acts in."""
-        cell = self.cell(with_camera=arm == "policy" and self.spec.grasps == "learned")
+        looks = arm == "policy" and self.spec.grasps == "learned"
+        cell = self.cell(with_camera=looks or self.spec.always_sees)
         if arm not in self._policies:
             self._policies[arm] = self._make_policy(arm, cell)
         return self._policies[arm], cell

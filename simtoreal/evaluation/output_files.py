@@ -32,11 +32,16 @@ def explain_write_errors(path: Path) -> Iterator[None]:
         raise  # already says what to do
     except OSError as error:
         reason = error.strerror or str(error)
-        advice = _ADVICE.get(error.errno or 0, "choose another folder with out=DIR")
+        advice = advice_on(error.errno)
         raise RunFolderError(
             f"cannot write {path} ({reason}{_free_space(path)}); {advice}. "
             "What was written before is kept: the same command with resume=true goes on from it."
         ) from error
+
+
+def advice_on(number: int | None) -> str:
+    """What to do about an error of the operating system while writing."""
+    return _ADVICE.get(number or 0, "choose another folder with out=DIR")
 
 
 def make_folder(folder: Path) -> Path:

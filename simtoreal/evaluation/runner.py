@@ -27,6 +27,7 @@ from simtoreal.preflight import find_bundle
 from simtoreal.progress import Progress
 from simtoreal.provenance import git_revision
 
+_NOT_COMPARED = ("cache_dir", "device", "bundle", "always_sees")  # of a spec: they do not change outcomes
 _ORDER_STREAM = 11  # keeps the order of objects apart from the scenes drawn from the same seed
 
 
@@ -149,7 +150,7 @@ def _with_oracle(records: dict[str, list[EpisodeRecord]]) -> dict[str, list[Epis
 
 
 def _fingerprint(spec: ArenaSpec, plan: EvaluationPlan) -> dict[str, Any]:
-    plain = {key: str(value) for key, value in asdict(spec).items() if key not in ("cache_dir", "device", "bundle")}
+    plain = {key: str(value) for key, value in asdict(spec).items() if key not in _NOT_COMPARED}
     return {**plain, "bundle": _bundle_hash(spec.bundle), "episodes": plan.episodes}
 
 

@@ -1,16 +1,15 @@
 """Short videos of episodes: what the camera saw beside what the policy made of it, with the outcome at the end."""
 
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
 import av
 import numpy as np
 from av.container import OutputContainer
-from av.video.stream import VideoStream
 
 from simtoreal.contracts import GraspEstimate, Observation
+from simtoreal.episodes.video_files import PictureShape, add_h264_stream
 from simtoreal.evaluation import pictures
 from simtoreal.evaluation.output_files import explain_write_errors, make_folder
 from simtoreal.evaluation.pictures import Image
@@ -62,7 +61,8 @@ class VideoWriter:
             self._container: OutputContainer | None = av.open(
                 str(self._temporary), "w", format="mp4", options={"movflags": "+faststart"}
             )
-        self._stream = _add_stream(self._container, fps)
+        shape = PictureShape(fps, 2 * PANEL_PX, PANEL_PX + BAR_PX)
+        self._stream = add_h264_stream(self._container, shape, {"crf": "23", "preset": "veryfast"})
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -141,12 +141,3 @@ def with_bar(frame: Image, text: str, colour: tuple[int, int, int] = BACKGROUND)
     ink = (240, 240, 240) if colour == BACKGROUND else (20, 20, 20)
     pictures.write_caption(bar, text, (12, BAR_PX - 14), frame.shape[1] - 24, ink)
     return np.concatenate([frame, bar], axis=0)
-
-
-def _add_stream(container: OutputContainer, fps: float) -> VideoStream:
-    stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
-    stream.width, stream.height = 2 * PANEL_PX, PANEL_PX + BAR_PX  # even, as yuv420p needs
-    stream.pix_fmt = "yuv420p"  # what every browser plays
-    stream.options = {"crf": "23", "preset": "veryfast"}
-    stream.codec_context.thread_count = 1  # the simulator's workers have the other cores
-    return stream
