@@ -190,7 +190,7 @@ def recording(pictures: Sequence[Picture], effort: Effort, folder: Path) -> list
     said = f"median {p50:.2f} ms, 99 % {p99:.2f} ms, most {most:.2f} ms; {missed} of {effort.steps} deadlines missed"
     said += f" ({missed_bare} without recording), queue at most {pressure.longest_queue}"
     said += f", {numbers['cores_used']:.2f} cores"
-    reached = p99 < MAX_STEP_MS and missed <= missed_bare and not pressure.num_waits
+    reached = most < MAX_STEP_MS and missed <= missed_bare and not pressure.num_waits
     what = "recording two 640 x 480 RGB-D cameras at 20 Hz, time taken of the loop"
     return [Row(what, said, "under 5 ms, none missed", reached, numbers)]
 

@@ -87,6 +87,7 @@ class Recorder:
         """Discards an episode that was not finished."""
         self.discard()
         self.pressure = Pressure()
+        self._encoder = _Encoder(self.pressure)  # its thread is up before the first step, which must not wait for it
 
     def step(self, step: Step) -> None:
         """Copies what was seen and queues it.
@@ -97,8 +98,11 @@ class Recorder:
         started_s = time.perf_counter()
         frame = self._frame(step)
         if self._encoder is None:
+            self.episode_start()
+        assert self._encoder is not None
+        if self._encoder.episode is None:
             info = replace(self.about, cameras=self._cameras(step.observation))
-            self._encoder = _Encoder(self._writer.episode(info), self.pressure)
+            self._encoder.episode = self._writer.episode(info)
         self._encoder.put(frame)
         self.pressure.longest_step_s = max(self.pressure.longest_step_s, time.perf_counter() - started_s)
 
@@ -112,18 +116,21 @@ class Recorder:
             DatasetError: nothing was recorded, or it cannot be written.
         """
         encoder, self._encoder = self._encoder, None
-        if encoder is None:
+        if encoder is None or encoder.episode is None:
+            if encoder is not None:
+                encoder.stop()
             raise DatasetError("no step was recorded since the last episode", file=self._writer.layout.root)
-        with encoder.episode:
+        with encoder.episode as episode:
             encoder.drain()
-            return encoder.episode.finish(end)
+            return episode.finish(end)
 
     def discard(self) -> None:
         """Forgets an episode that was not finished. Safe to call at any time."""
         encoder, self._encoder = self._encoder, None
         if encoder is not None:
             encoder.stop()
-            encoder.episode.discard()
+            if encoder.episode is not None:
+                encoder.episode.discard()
 
     def _frame(self, step: Step) -> EpisodeFrame:
         seen = step.observation
@@ -177,8 +184,8 @@ class Recorder:
 class _Encoder:
     """Hands frames to an episode in another thread."""
 
-    def __init__(self, episode: EpisodeWriter, pressure: Pressure) -> None:
-        self.episode = episode
+    def __init__(self, pressure: Pressure) -> None:
+        self.episode: EpisodeWriter | None = None  # set before the first frame is put
         self._pressure = pressure
         self._queue: queue.Queue[EpisodeFrame | None] = queue.Queue(QUEUE_FRAMES)
         self._error: Exception | None = None
@@ -227,6 +234,7 @@ class _Encoder:
             if self._error is not None or self._stopping:
                 continue  # what is queued behind a frame that failed is let go, so that nobody waits for ever
             try:
+                assert self.episode is not None
                 self.episode.add(frame)
             except Exception as error:  # noqa: BLE001 - handed to the loop, which raises it
                 self._error = error
