@@ -111,13 +111,14 @@ def bare_cell(with_camera: bool) -> Contender:
 
     from simtoreal.contracts import Action
     from simtoreal.envs.assets import default_cache_dir
-    from simtoreal.envs.bullet_cell import CONTROL_HZ, BulletCell, InvalidScene
+    from simtoreal.envs.bullet_cell import CONTROL_HZ, BulletCell
+    from simtoreal.envs.camera_setup import CameraSetup
+    from simtoreal.envs.cell import InvalidScene
     from simtoreal.envs.object_sets import load_object_set
     from simtoreal.envs.randomization import load_randomization
     from simtoreal.envs.resting import RestingPoses
     from simtoreal.envs.robot import load_robot
     from simtoreal.envs.scene import SceneSampler
-    from simtoreal.envs.simulated_camera import CameraSetup
 
     rng, cache_dir, robot = np.random.default_rng(0), default_cache_dir(), load_robot("panda")
     sampler = SceneSampler(

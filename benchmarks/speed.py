@@ -168,7 +168,7 @@ def _write_untrained(folder: Path) -> None:
     from dataclasses import asdict
 
     from simtoreal.bundle import Bundle, CameraRecord, save_bundle
-    from simtoreal.envs.simulated_camera import CameraSetup
+    from simtoreal.envs.camera_setup import CameraSetup
     from simtoreal.head_interface import HeadScale
     from simtoreal.perception_error import PerceptionError
     from simtoreal.policies.encoders import EncoderSpec, build_encoder
