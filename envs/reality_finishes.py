@@ -193,6 +193,10 @@ def _metal(rng: np.random.Generator) -> Picture:
     return _shade(colour, 1.0 + 0.1 * _noise(rng, (4, 100)) + 0.08 * _noise(rng, (3, 3)))
 
 
+def _rubber(rng: np.random.Generator) -> Picture:
+    return _shade(_hsv(rng, rng.random(), 0.1, 0.14), 1.0 + 0.1 * _noise(rng, (10, 10)) + _grain(rng, 0.05))
+
+
 def _label(rng: np.random.Generator) -> Picture:
     """A package: fields of colour, stripes, words and a bar code."""
     picture = _plastic(rng)
@@ -275,6 +279,7 @@ _PAINTERS: dict[str, Painter] = {
     "worn": _worn,
     "metal": _metal,
     "label": _label,
+    "rubber": _rubber,
     "paper": _paper,
     "cardboard": _cardboard,
     "circuit": _circuit,
@@ -283,4 +288,5 @@ _PAINTERS: dict[str, Painter] = {
 TABLES = ("laminate", "oak", "steel", "breadboard", "mat", "cloth", "concrete")
 BACKGROUNDS = ("wall", "tiles", "shelves")
 OBJECT_FINISHES = ("plastic", "worn", "metal", "label", "oak", "cardboard")
+FIXTURES = ("steel", "metal", "rubber")
 SHEETS = ("paper", "cardboard", "circuit", "print", "cloth", "mat")

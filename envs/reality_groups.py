@@ -13,7 +13,7 @@ import numpy as np
 from simtoreal.envs import reality_sample
 from simtoreal.envs.range_group import RangeGroup, ranged, share
 from simtoreal.envs.ranges import Range
-from simtoreal.envs.reality_finishes import BACKGROUNDS, OBJECT_FINISHES, SHEETS, TABLES
+from simtoreal.envs.reality_finishes import BACKGROUNDS, FIXTURES, OBJECT_FINISHES, SHEETS, TABLES
 from simtoreal.envs.world_sample import Vector3
 
 NUM_SEEDS = 2**31 - 1
@@ -131,6 +131,7 @@ class LooksReality(RangeGroup):
     tables: tuple[str, ...] = _kinds(TABLES)
     backgrounds: tuple[str, ...] = _kinds(BACKGROUNDS)
     object_finishes: tuple[str, ...] = _kinds(OBJECT_FINISHES)
+    fixtures: tuple[str, ...] = _kinds(FIXTURES)
     sheets: tuple[str, ...] = _kinds(SHEETS)
     table_tile_m: Range = ranged(0.5, 0.05, 5.0, "m, edge of one texture tile on the table")
     own_colours_frac: float = share(0.5, "share of the objects that keep the colours of their file")
@@ -144,6 +145,7 @@ class LooksReality(RangeGroup):
             table=str(rng.choice(self.tables)),
             background=str(rng.choice(self.backgrounds)),
             object_finishes=self.object_finishes,
+            fixtures=self.fixtures,
             sheets=self.sheets,
             table_tile_m=self.draw("table_tile_m", rng),
             own_colours_frac=self.own_colours_frac,
@@ -208,10 +210,13 @@ class ContentReality(RangeGroup):
         0.0, 0.0, 12.0, "whole number, free objects of the set beside the target; any counts"
     )
     num_blocks: Range = ranged(0.0, 0.0, 12.0, "whole number, boxes and tins too large to grasp; they never count")
+    num_fixtures: Range = ranged(0.0, 0.0, 12.0, "whole number, posts, clamps and rails bolted down; they never count")
     num_sheets: Range = ranged(0.0, 0.0, 20.0, "whole number, flat things that lie about; they never count")
     gap_m: Range = ranged(0.03, 0.0, 0.3, "m, smallest space between two objects, as balls around them")
 
     def sample(self, rng: np.random.Generator) -> reality_sample.ContentSample:
         """How much stands on the table in one episode."""
-        counts = {name: self.draw_whole(name, rng) for name in ("num_neighbours", "num_blocks", "num_sheets")}
+        counts = {
+            name: self.draw_whole(name, rng) for name in ("num_neighbours", "num_blocks", "num_fixtures", "num_sheets")
+        }
         return reality_sample.ContentSample(**counts, gap_m=self.draw("gap_m", rng))

@@ -69,6 +69,7 @@ class LooksSample:
     table: str = "laminate"
     background: str = "wall"
     object_finishes: tuple[str, ...] = ("plastic",)
+    fixtures: tuple[str, ...] = ("metal",)
     sheets: tuple[str, ...] = ("paper",)
     table_tile_m: float = 0.5
     own_colours_frac: float = 0.5
@@ -118,6 +119,7 @@ class ContentSample:
 
     num_neighbours: int = 0
     num_blocks: int = 0
+    num_fixtures: int = 0
     num_sheets: int = 0
     gap_m: float = 0.03
 

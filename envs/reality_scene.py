@@ -1,12 +1,13 @@
 """Scenes of the second world: the target, free objects around it, and things that lie about, from a seed alone.
 
-Free objects are of the same set as the target, and any of them counts when it is lifted. Blocks are wider than the
-gripper opens and bolted down, sheets are flat: they look like a lab table, stand in the way, and never count.
+Free objects are of the same set as the target, and any of them counts when it is lifted. Everything else never counts:
+blocks are wider than the gripper opens, sheets are flat, and fixtures (posts, clamps, rails) look as if they could be
+taken and are bolted to the table.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +23,23 @@ from simtoreal.envs.scene import WORKSPACE_CENTRE_M, PlacedObject, footprint_rad
 FloatArray = NDArray[np.float64]
 _TARGET_SPREAD_M = 0.10  # the target lies within this distance of the centre, on both axes
 _REACH_M = (0.16, 0.22)  # neighbours lie within this distance of the centre, along x and y
+_PROP_SPREAD_M = (0.22, 0.36)
 _TRIES = 40
 _BLOCK_SIZE_M = (0.10, 0.24)  # wider than grippers open
 _BLOCK_HEIGHT_M = (0.02, 0.11)
-_HAND_ROOM_M = 0.05  # between a block and the ball around the target, so that an open hand fits
+_HAND_ROOM_M = 0.05  # between a block and the ball around an object, so that an open hand fits
+_FINGER_ROOM_M = 0.025  # between a fixture and such a ball
+_FIXTURES = {  # lowest and highest extents: along, across, up
+    "post": ((0.012, 0.012, 0.03), (0.035, 0.035, 0.09)),
+    "clamp": ((0.025, 0.015, 0.015), (0.06, 0.045, 0.05)),
+    "rail": ((0.09, 0.012, 0.01), (0.22, 0.03, 0.03)),
+}
 _SCALE_STEP = 0.05  # of object sizes, so that planned grasps can be kept
 
 
 @dataclass(frozen=True)
 class Prop:
-    """A block or a sheet; it never moves and never counts."""
+    """A block, a fixture or a sheet; it never moves and never counts."""
 
     shape: str  # box or cylinder
     extents_m: tuple[float, float, float]
@@ -41,7 +49,7 @@ class Prop:
 
     @property
     def collides(self) -> bool:
-        """Blocks do, sheets do not."""
+        """Sheets do not."""
         return self.extents_m[2] > 0.005
 
     @property
@@ -87,7 +95,10 @@ class RealitySampler:
         for name in rng.choice(self.objects.names, size=num_objects - 1 + world.content.num_neighbours):
             placed.append(self._free(str(name), world, rng, _REACH_M, placed))
         objects = [item for item in placed if item is not None]
-        props = [_block(world, rng, objects) for _ in range(world.content.num_blocks)]
+        props = [_put(_block(world, rng), _HAND_ROOM_M, world, rng, objects) for _ in range(world.content.num_blocks)]
+        props += [
+            _put(_fixture(world, rng), _FINGER_ROOM_M, world, rng, objects) for _ in range(world.content.num_fixtures)
+        ]
         scenery = _apart([prop for prop in props if prop is not None])
         scenery += [_sheet(world, rng, layer) for layer in range(world.content.num_sheets)]
         return RealityScene(seed, world, tuple(objects), tuple(scenery))
@@ -117,19 +128,37 @@ class RealitySampler:
         return None
 
 
-def _block(world: RealitySample, rng: np.random.Generator, objects: Sequence[PlacedObject]) -> Prop | None:
-    """A box or a tin beside the objects; None if there is no room."""
+def _block(world: RealitySample, rng: np.random.Generator) -> Prop:
+    """A box or a tin that is too wide to grasp, anywhere."""
     shape = "cylinder" if rng.random() < 0.3 else "box"
     width, depth = rng.uniform(*_BLOCK_SIZE_M, size=2)
     height, kind = rng.uniform(*_BLOCK_HEIGHT_M), str(rng.choice(world.looks.object_finishes))
     extents = (float(width), float(width if shape == "cylinder" else depth), float(height))
-    yaw, seed = rng.uniform(-math.pi, math.pi), int(rng.integers(NUM_SEEDS))
+    return Prop(shape, extents, np.eye(4), kind, int(rng.integers(NUM_SEEDS)))
+
+
+def _fixture(world: RealitySample, rng: np.random.Generator) -> Prop:
+    """A post, a clamp or a rail, anywhere."""
+    name = str(rng.choice(list(_FIXTURES)))
+    along, across, up = (float(extent) for extent in rng.uniform(*_FIXTURES[name]))
+    kind = str(rng.choice(world.looks.fixtures))
+    if name == "post":
+        return Prop("cylinder", (along, along, up), np.eye(4), kind, int(rng.integers(NUM_SEEDS)))
+    return Prop("box", (along, across, up), np.eye(4), kind, int(rng.integers(NUM_SEEDS)))
+
+
+def _put(
+    prop: Prop, room_m: float, world: RealitySample, rng: np.random.Generator, objects: Sequence[PlacedObject]
+) -> Prop | None:
+    """The prop on the table with room around each object; None if there is none."""
+    z = world.physics.table_height_m + prop.extents_m[2] / 2
     for _ in range(_TRIES):
-        x, y = np.asarray(WORKSPACE_CENTRE_M) + rng.uniform(-1.0, 1.0, 2) * (0.22, 0.36)
-        T = frames.transform((x, y, world.physics.table_height_m + height / 2), frames.rotation_about_z(yaw))
-        prop = Prop(shape, extents, T, kind, seed)
-        if all(_clear_m(prop, item) > _HAND_ROOM_M for item in objects):
-            return prop
+        x, y = np.asarray(WORKSPACE_CENTRE_M) + rng.uniform(-1.0, 1.0, 2) * _PROP_SPREAD_M
+        placed = replace(
+            prop, T_base_box=frames.transform((x, y, z), frames.rotation_about_z(rng.uniform(-math.pi, math.pi)))
+        )
+        if all(_clear_m(placed, item) > room_m for item in objects):
+            return placed
     return None
 
 
