@@ -12,6 +12,9 @@ from simtoreal.envs.mujoco_stage import BLOCK_PREFIX, OBJECT_PREFIX, TABLE, buil
 from simtoreal.envs.reality_scene import RealityScene
 
 FloatArray = NDArray[np.float64]
+# By itself MuJoCo writes its warnings to a file in whatever folder one stands in; what they are about is counted in
+# `MjData.warning`, and looked at by `MujocoWorld.is_finite`.
+mujoco.set_mju_user_warning(lambda _: None)
 
 
 class Touch(NamedTuple):
