@@ -1,6 +1,6 @@
 """The second world keeps the contract, holds what it grasps, judges by itself, and notices physics gone wrong."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("mujoco", reason="MuJoCo is not installed: pip install 'simtoreal[mujoco]'")
 
 from controller_contract import ControllerContract, hold, run
-from reality_scenes import with_world
+from reality_scenes import OPEN_M, grasp, trace, with_world
 
 from simtoreal import frames
 from simtoreal.contracts import Action
@@ -21,17 +21,10 @@ from simtoreal.envs.grasp_library import GraspLibrary
 from simtoreal.envs.lift_verdict import HOLD_S, LIFT_M
 from simtoreal.envs.mujoco_cell import CONTROL_HZ, MujocoCell
 from simtoreal.envs.object_sets import ObjectSet
-from simtoreal.envs.oracle import PrivilegedGrasps
 from simtoreal.envs.reality import Reality, load_reality
 from simtoreal.envs.reality_scene import Prop, RealitySampler, RealityScene
 from simtoreal.envs.resting import RestingPoses
 from simtoreal.envs.robot import RobotSpec, load_robot
-from simtoreal.head_interface import HeadScale
-from simtoreal.policies.grasp_policy import GraspPolicy
-from simtoreal.policies.servo import ServoHead
-from simtoreal.runtime import Step, run_episode
-
-OPEN_M = 0.08
 
 
 @pytest.fixture(scope="module")
@@ -88,39 +81,6 @@ class TestKukaCellKeepsTheContract(ControllerContract):
 
 
 # --- episodes of the oracle
-
-
-class _Spy:
-    def __init__(self, after: Callable[[], None]) -> None:
-        self._after = after
-
-    def episode_start(self) -> None: ...
-    def step(self, step: Step) -> None:
-        self._after()
-
-    def episode_end(self) -> None: ...
-
-
-def grasp(
-    cell: MujocoCell, library: GraspLibrary, scene: RealityScene, after: Callable[[], None] = lambda: None
-) -> None:
-    """Runs the oracle with the scripted servo until success, or for 12 s."""
-    policy = GraspPolicy(PrivilegedGrasps(cell, library), ServoHead(), HeadScale(max_opening_m=OPEN_M))
-    observation = cell.reset(scene)
-    run_episode(cell, policy, observation, lambda step: cell.outcome.success or step >= 240, [_Spy(after)])
-
-
-def trace(cell: MujocoCell, library: GraspLibrary, scene: RealityScene) -> np.ndarray:
-    """Everything the physics did in an episode of the oracle, a row per control period."""
-    rows: list[np.ndarray] = []
-
-    def note() -> None:
-        observation = cell.get_observation()
-        poses = [T.ravel() for T in cell.object_poses()]
-        rows.append(np.concatenate([*poses, observation.T_base_tcp.ravel(), [observation.t_s, cell.time_s]]))
-
-    grasp(cell, library, scene, note)
-    return np.array(rows)
 
 
 @pytest.mark.parametrize("name", ["panda", "kuka"])
