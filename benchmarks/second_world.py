@@ -2,8 +2,8 @@
 
     python benchmarks/second_world.py [--quick] [--bundle default] [--realities mild default harsh]
 
-- The oracle (privileged grasps, scripted servo) on `random_test` and `household_test` in every reality, n = 300, counted
-  where something fits the gripper.
+- The oracle (privileged grasps, scripted servo) on `random_test` and `household_test` in every reality, n = 300,
+  counted where something fits the gripper.
 - The policy on `random_test` in every reality, n = 200, beside it: the gap that transfer has to close.
 
 Every episode is kept in runs/benchmarks/second_world as it ends: a run that was stopped goes on where it was.

@@ -27,7 +27,7 @@ _STATIC_CONTYPE, _OBJECT_CONTYPE = 2, 4
 _TABLE_HALF_M = (0.45, 0.7, 0.02)  # its near edge lies behind the foot of the arm
 _FLOOR_M, _ROOM_HALF_M = -0.75, 2.2
 _ROLLING_M = 0.0002  # rolling friction, as a lever: a can on a table comes to rest
-_SHADOW_HALF_M = 0.45  # the lamp's shadows reach this far from the middle of the table
+_SHADOW_HALF_M = 0.6  # the shadows of the lamp reach this far from the middle of the table
 _SHADOW_PX = 256
 _PALETTE_PX = 16  # own colours of an object: as many colours as fit into a picture this large
 
