@@ -120,21 +120,38 @@ def make_batch(
                           float(frames.edge_m[i]), view.modality)  # fmt: skip
         rows = frames.rows(int(i))
         if rng.random() < 0.5:
-            planes = planes[:, :, ::-1]
-            rows = rows.copy()
-            rows[:, 0] = view.pixels - 1 - rows[:, 0]
-            rows[:, 3] = -rows[:, 3]
+            planes, rows = mirrored(planes, rows)
         inputs.append(planes)
         wanted.append(targets(rows, view.pixels))
     return torch.from_numpy(np.stack(inputs)), torch.from_numpy(np.stack(wanted))
 
 
-def grasp_loss(predicted: Tensor, wanted: Tensor) -> Tensor:
-    """Cross entropy of the soft quality, plus smooth L1 of the geometry where there is a grasp."""
+def mirrored(
+    planes: NDArray[np.float32], rows: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A view (C, P, P) as a mirror shows it, and its grasps (G, 6) with it."""
+    rows = rows.copy()
+    rows[:, 0] = planes.shape[-1] - 1 - rows[:, 0]
+    rows[:, 3] = -rows[:, 3]
+    return planes[:, :, ::-1], rows
+
+
+def grasp_loss(predicted: Tensor, wanted: Tensor, known: Tensor | None = None) -> Tensor:
+    """Cross entropy of the soft quality, plus smooth L1 of the geometry where there is a grasp.
+
+    Args:
+        predicted: maps (B, Y, F, h, w), quality as a logit.
+        wanted: the same of the labels, quality in [0, 1].
+        known: how far the label of each cell and bin (B, Y, h, w) is to be believed, in [0, 1]; None is everywhere.
+    """
     quality = wanted[:, :, 0]
     weight = 1.0 + _POSITIVE_WEIGHT * quality
+    if known is not None:
+        weight = weight * known
     entropy = F.binary_cross_entropy_with_logits(predicted[:, :, 0], quality, weight=weight, reduction="none")
     mask = quality * (quality > _MIN_TARGET)
+    if known is not None:
+        mask = mask * (known > 0)
     scale = predicted.new_tensor(_REGRESSION_WEIGHT)[None, None, :, None, None]
     errors = F.smooth_l1_loss(predicted[:, :, 1:], wanted[:, :, 1:], beta=0.1, reduction="none") * scale
     geometry = (errors.sum(2) * mask).sum() / mask.sum().clamp(min=1.0)

@@ -1,0 +1,140 @@
+"""How far the grasp that a net would choose is from where something was really held: hindsight error, by frame.
+
+A log tells of one good grasp, and the net may choose another that is as good. So errors come with the place that the true
+grasp takes in the net's own ranking, and one bounded figure, the *miss*, decides: 0 at the true grasp, 1 far from it.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simtoreal import camera, frames
+from simtoreal.contracts import FloatArray
+from simtoreal.policies.encoders import GraspNet
+from simtoreal.policies.grasp_map import Candidate, Viewpoint, decode, targets
+from simtoreal.policies.load import as_grasp_map
+from simtoreal.policies.view import ViewSpec, channels, to_tensor
+from simtoreal.pretraining.frame_sets import FrameSet
+from simtoreal.transfer.real_frames import RealFrames, view_rows, viewpoint_of
+
+_ACROSS_M, _HEIGHT_M, _YAW_RAD = 0.010, 0.015, math.radians(15.0)  # errors that a grasp about half survives
+_FAR_M = 0.10  # an error counts as no more than this, and so does a map without a grasp
+_GOOD_FRAC = 0.6  # of the best grasp of a simulated frame: as good as any
+
+
+class FrameScore(NamedTuple):
+    """Error of a net on one frame."""
+
+    episode: int
+    miss: float  # in [0, 1]
+    position_m: float  # from the nearest true grasp
+    across_m: tuple[float, float]  # along base x and y, prediction minus truth
+    height_m: float  # prediction minus truth
+    yaw_rad: float  # modulo half a turn
+    rank_frac: float  # share of the cells and bins of the map that the net holds for better than the true one
+
+
+def score_real(net: GraspNet, frames_: RealFrames, index: NDArray[np.int64], view: ViewSpec) -> list[FrameScore]:
+    """Scores of real frames by index; those that show nothing held are passed over."""
+    grasp_map = as_grasp_map(net)
+    scores = []
+    for i in index[frames_.has_held[index]]:
+        seen, known = frames_.view(int(i)), frames_.known(int(i))
+        held = known[known[:, 5] > 0.5]
+        answer = grasp_map(to_tensor(seen, view))
+        scores.append(score_map(answer, viewpoint_of(seen), held[:, :4], view_rows(held, seen), int(frames_.episode[i])))
+    return scores
+
+
+def score_simulated(net: GraspNet, frame_set: FrameSet, view: ViewSpec, num: int) -> list[FrameScore]:
+    """Scores of the first `num` simulated frames that show a good grasp; each counts as an episode."""
+    grasp_map = as_grasp_map(net)
+    scores = []
+    for i in range(min(num, len(frame_set))):
+        rows = frame_set.rows(i)
+        if not len(rows) or rows[:, 5].max() < 0.3:
+            continue
+        rows = rows[rows[:, 5] >= _GOOD_FRAC * rows[:, 5].max()]
+        planes = channels(frame_set.rgb[i], frame_set.height_m[i].astype(np.float32), frame_set.valid[i],
+                          float(frame_set.edge_m[i]), view.modality)  # fmt: skip
+        viewpoint = frame_set.viewpoint(i)
+        points = camera.at_height(rows[:, :2], rows[:, 2], viewpoint.K, viewpoint.T_base_view)
+        true = np.column_stack([points, rows[:, 3] + viewpoint.yaw_rad])
+        scores.append(score_map(grasp_map(planes), viewpoint, true, rows, i))
+    return scores
+
+
+def score_map(
+    grasp_map: NDArray[np.float32], viewpoint: Viewpoint, true: FloatArray, rows: NDArray[np.float32], episode: int
+) -> FrameScore:
+    """Score of a map (Y, F, h, w) against true grasps (G, 4) x, y, z, yaw, which are `rows` (G, 6) of the view."""
+    found = decode(grasp_map, viewpoint, 1)
+    rank = _rank(grasp_map, rows, viewpoint.pixels)
+    if not found:
+        return FrameScore(episode, 1.0, _FAR_M, (0.0, 0.0), 0.0, math.pi / 2, rank)
+    errors = [_error(found[0], row) for row in true]
+    position_m, across_m, height_m, yaw_rad = min(errors, key=_unlikeness)
+    miss = 1.0 - math.exp(-0.5 * _unlikeness((position_m, across_m, height_m, yaw_rad)))
+    return FrameScore(episode, miss, min(position_m, _FAR_M), across_m, height_m, yaw_rad, rank)
+
+
+_Error = tuple[float, tuple[float, float], float, float]
+
+
+def _error(found: Candidate, true: FloatArray) -> _Error:
+    dx, dy, dz = (found.T_base_grasp[:3, 3] - true[:3]).tolist()
+    turn = frames.wrap_half_turn(frames.yaw_of(found.T_base_grasp) - float(true[3]))
+    return math.hypot(dx, dy, dz), (dx, dy), dz, abs(turn)
+
+
+def _unlikeness(error: _Error) -> float:
+    _, (dx, dy), dz, yaw = error
+    return (math.hypot(dx, dy) / _ACROSS_M) ** 2 + (dz / _HEIGHT_M) ** 2 + (yaw / _YAW_RAD) ** 2
+
+
+def _rank(grasp_map: NDArray[np.float32], rows: NDArray[np.float32], pixels: int) -> float:
+    """Share of the map that lies above the best of the true cells."""
+    there = targets(rows, pixels)[:, 0] >= 0.5
+    quality = grasp_map[:, 0]
+    return float((quality > quality[there].max()).mean()) if there.any() else 1.0
+
+
+class EpisodeScores(NamedTuple):
+    """Mean errors of each episode, (E,) each."""
+
+    episodes: NDArray[np.int64]
+    miss: FloatArray
+    position_mm: FloatArray
+    yaw_deg: FloatArray
+    rank_pc: FloatArray
+
+
+def by_episode(scores: list[FrameScore]) -> EpisodeScores:
+    """Averages the frames of each episode: frames of one episode are not independent, episodes are."""
+    episodes = np.array([score.episode for score in scores], dtype=np.int64)
+    names = np.unique(episodes)
+
+    def mean(values: list[float]) -> FloatArray:
+        column = np.array(values, dtype=np.float64)
+        return np.array([column[episodes == name].mean() for name in names])
+
+    return EpisodeScores(
+        names,
+        mean([score.miss for score in scores]),
+        mean([1e3 * score.position_m for score in scores]),
+        mean([math.degrees(score.yaw_rad) for score in scores]),
+        mean([100.0 * score.rank_frac for score in scores]),
+    )
+
+
+def mean_miss(scores: list[FrameScore]) -> float:
+    """Mean over episodes of their mean miss; nan without any."""
+    return float(by_episode(scores).miss.mean()) if scores else math.nan
+
+
+def columns(scores: EpisodeScores) -> Iterator[tuple[str, FloatArray]]:
+    """Names and values of the errors."""
+    yield from zip(("miss", "position_mm", "yaw_deg", "rank_pc"), scores[1:], strict=True)
