@@ -24,6 +24,7 @@ from simtoreal.config import (
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.schema import closest, dotted_keys, field_map, parse, type_at, unknown_key, without_none
+from simtoreal.transfer.settings import FinetuneConfig
 from simtoreal.usage import help_text
 
 EXIT_ERROR = 2
@@ -55,6 +56,11 @@ VERBS = {
         EvaluateConfig,
         "measure a bundle on unseen objects, beside the oracle and a random policy",
         "simtoreal.evaluation.runner:evaluate",
+    ),
+    "finetune": Verb(
+        FinetuneConfig,
+        "fine-tune a bundle on recorded episodes, and say whether it helped",
+        "simtoreal.transfer.pipeline:finetune",
     ),
     "record": Verb(
         RecordConfig,

@@ -126,9 +126,7 @@ def make_batch(
     return torch.from_numpy(np.stack(inputs)), torch.from_numpy(np.stack(wanted))
 
 
-def mirrored(
-    planes: NDArray[np.float32], rows: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def mirrored(planes: NDArray[np.float32], rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """A view (C, P, P) as a mirror shows it, and its grasps (G, 6) with it."""
     rows = rows.copy()
     rows[:, 0] = planes.shape[-1] - 1 - rows[:, 0]

@@ -41,7 +41,9 @@ class BatchMaker:
 
     def make(self, index: NDArray[np.int64], rng: np.random.Generator) -> Batch:
         """Frames by index, disturbed and mirrored if the strategy wants that."""
-        return Batch(*(torch.from_numpy(np.stack(part)) for part in zip(*(self._one(i, rng) for i in index), strict=True)))
+        return Batch(
+            *(torch.from_numpy(np.stack(part)) for part in zip(*(self._one(i, rng) for i in index), strict=True))
+        )
 
     def inputs(self, index: NDArray[np.int64]) -> Tensor:
         """Frames by index as they are, (B, C, P, P)."""

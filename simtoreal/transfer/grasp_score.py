@@ -31,8 +31,7 @@ class FrameScore(NamedTuple):
     episode: int
     miss: float  # in [0, 1]
     position_m: float  # from the nearest true grasp
-    across_m: tuple[float, float]  # along base x and y, prediction minus truth
-    height_m: float  # prediction minus truth
+    offset_m: tuple[float, float, float]  # prediction minus truth along the axes of the view: right, down, away
     yaw_rad: float  # modulo half a turn
     rank_frac: float  # share of the cells and bins of the map that the net holds for better than the true one
 
@@ -45,7 +44,9 @@ def score_real(net: GraspNet, frames_: RealFrames, index: NDArray[np.int64], vie
         seen, known = frames_.view(int(i)), frames_.known(int(i))
         held = known[known[:, 5] > 0.5]
         answer = grasp_map(to_tensor(seen, view))
-        scores.append(score_map(answer, viewpoint_of(seen), held[:, :4], view_rows(held, seen), int(frames_.episode[i])))
+        scores.append(
+            score_map(answer, viewpoint_of(seen), held[:, :4], view_rows(held, seen), int(frames_.episode[i]))
+        )
     return scores
 
 
@@ -74,24 +75,25 @@ def score_map(
     found = decode(grasp_map, viewpoint, 1)
     rank = _rank(grasp_map, rows, viewpoint.pixels)
     if not found:
-        return FrameScore(episode, 1.0, _FAR_M, (0.0, 0.0), 0.0, math.pi / 2, rank)
+        return FrameScore(episode, 1.0, _FAR_M, (math.nan, math.nan, math.nan), math.pi / 2, rank)
     errors = [_error(found[0], row) for row in true]
-    position_m, across_m, height_m, yaw_rad = min(errors, key=_unlikeness)
-    miss = 1.0 - math.exp(-0.5 * _unlikeness((position_m, across_m, height_m, yaw_rad)))
-    return FrameScore(episode, miss, min(position_m, _FAR_M), across_m, height_m, yaw_rad, rank)
+    offset, yaw_rad = min(errors, key=_unlikeness)
+    right, down, away = (viewpoint.T_base_view[:3, :3].T @ offset).tolist()
+    miss = 1.0 - math.exp(-0.5 * _unlikeness((offset, yaw_rad)))
+    return FrameScore(episode, miss, min(math.hypot(*offset), _FAR_M), (right, down, away), yaw_rad, rank)
 
 
-_Error = tuple[float, tuple[float, float], float, float]
+_Error = tuple[FloatArray, float]
 
 
 def _error(found: Candidate, true: FloatArray) -> _Error:
-    dx, dy, dz = (found.T_base_grasp[:3, 3] - true[:3]).tolist()
+    """Offset (3,) of a prediction from a true grasp in the base frame, and the turn between them."""
     turn = frames.wrap_half_turn(frames.yaw_of(found.T_base_grasp) - float(true[3]))
-    return math.hypot(dx, dy, dz), (dx, dy), dz, abs(turn)
+    return found.T_base_grasp[:3, 3] - true[:3], abs(turn)
 
 
 def _unlikeness(error: _Error) -> float:
-    _, (dx, dy), dz, yaw = error
+    (dx, dy, dz), yaw = error
     return (math.hypot(dx, dy) / _ACROSS_M) ** 2 + (dz / _HEIGHT_M) ** 2 + (yaw / _YAW_RAD) ** 2
 
 

@@ -1,10 +1,15 @@
-"""What is known of the grasps in a recorded frame, and the protocol of whoever knows it."""
+"""What is known of the grasps in a recorded frame, and who knows it: hindsight, or whoever else keeps the protocol."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from simtoreal.contracts import FloatArray
+from simtoreal.episodes.grasp_views import Sight
+from simtoreal.episodes.hindsight import GraspLabel, HindsightConfig, label_episode
 from simtoreal.episodes.reader import RecordedEpisode
+
+_VERSION = 1  # of what is made of hindsight here
 
 
 class KnownGrasp(NamedTuple):
@@ -15,7 +20,7 @@ class KnownGrasp(NamedTuple):
     held: bool
 
 
-class FrameLabels(NamedTuple):
+class LabelledFrame(NamedTuple):
     """What is known of one frame; without any grasp it is a frame without label, which is not a frame without grasps."""
 
     frame: int
@@ -30,6 +35,38 @@ class LabelSource(Protocol):
         """Changes with whatever changes the labels, so that nothing stale is used."""
         ...
 
-    def label(self, episode: RecordedEpisode, camera: str) -> Sequence[FrameLabels]:
-        """The frames of an episode that are worth looking at, in order."""
+    def label(self, episode: RecordedEpisode, camera: str) -> Sequence[LabelledFrame]:
+        """The frames of an episode, in order."""
         ...
+
+
+@dataclass(frozen=True)
+class Hindsight:
+    """Where the jaws closed later, in the frames that the camera shows the place in."""
+
+    config: HindsightConfig = field(default_factory=HindsightConfig)
+
+    @property
+    def version(self) -> str:
+        return f"{_VERSION} {self.config}"
+
+    def label(self, episode: RecordedEpisode, camera: str) -> Sequence[LabelledFrame]:
+        """The frames of an episode; where the place is hidden or out of view a frame has no label.
+
+        Raises:
+            DatasetError: a frame cannot be read.
+        """
+        found = []
+        for frame in label_episode(episode, self.config).frames:
+            labels = (*frame.failed, *((frame.grasp,) if frame.grasp is not None else ()))
+            found.append(LabelledFrame(frame.frame, tuple(_known(label) for label in labels if _shown(label, camera))))
+        return found
+
+
+def _shown(label: GraspLabel, camera: str) -> bool:
+    view = label.views.get(camera)
+    return view is not None and view.sight is Sight.VISIBLE
+
+
+def _known(label: GraspLabel) -> KnownGrasp:
+    return KnownGrasp(label.T_base_grasp, label.width_m, label.positive)

@@ -49,7 +49,10 @@ class Depths:
     num_stages: int = option(0, "stages of the body that move, from the output", minimum=0, maximum=1000)
     decay: float = option(1.0, "factor from one stage to the one before it", minimum=0.0, maximum=1.0)
     unfreeze_frac: float = option(
-        0.0, "share of the steps after which one more stage begins to move; 0 moves all at once", minimum=0.0, maximum=1.0
+        0.0,
+        "share of the steps after which one more stage begins to move; 0 moves all at once",
+        minimum=0.0,
+        maximum=1.0,
     )
 
 
@@ -111,7 +114,9 @@ class Strategy:
             what = "moves something in no step" if moves else f"moves nothing in {self.steps} steps"
             raise ConfigError(f"strategy {self.name}: {what}; give both steps and depths or adapter_rank, or neither")
         if self.start is Start.SCRATCH and (self.adapter_rank or self.anchors != Anchors()):
-            raise ConfigError(f"strategy {self.name}: start=scratch has no source that adapters or anchors could hold to")
+            raise ConfigError(
+                f"strategy {self.name}: start=scratch has no source that adapters or anchors could hold to"
+            )
 
     @property
     def needs_simulation(self) -> bool:

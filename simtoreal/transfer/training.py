@@ -209,7 +209,9 @@ class _Training:
         if not self._strategy.anchors.ewc:
             return anchor_at(self._source)
         assert self._domain.simulated is not None
-        return anchor_at(self._source, fisher(self._source, self._domain.simulated, self._domain.view, self._lesson.seed))
+        return anchor_at(
+            self._source, fisher(self._source, self._domain.simulated, self._domain.view, self._lesson.seed)
+        )
 
     def _make_movers(self) -> list[Mover]:
         moving = movers(self.net, self._strategy.depths, self._strategy.steps)

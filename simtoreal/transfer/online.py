@@ -1,0 +1,85 @@
+"""The online half of a ledger: source and fine-tuned policy in a world that can be run, on the same scenes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simtoreal.config import World
+from simtoreal.envs.assets import default_cache_dir
+from simtoreal.envs.randomization import load_randomization
+from simtoreal.envs.reality import load_reality
+from simtoreal.envs.worlds import check_world
+from simtoreal.evaluation.arena import ArenaSpec
+from simtoreal.evaluation.records import EpisodeRecord
+from simtoreal.evaluation.runner import EvaluationPlan, run_evaluation
+from simtoreal.evaluation.statistics import Difference, paired_difference, wilson
+from simtoreal.progress import Progress
+from simtoreal.transfer.settings import FinetuneConfig
+
+Bundles = Mapping[str, Path]  # folder by arm: source, fine_tuned
+
+
+def measure_online(config: FinetuneConfig, bundles: Bundles, progress: Progress) -> dict[str, Any] | None:
+    """Success of both arms on unseen objects, paired, there and in the source simulator; None where no world was named.
+
+    Finished episodes are kept in the run folder, so that a run that was stopped goes on.
+
+    Raises:
+        ValueError: world, reality or objects cannot be used.
+        ModuleNotFoundError: the world is an extra that is not installed.
+    """
+    if config.world is None:
+        return None
+    check_world(config.world.value, with_camera=True)
+    there = _compare(config, config.world, bundles, progress)
+    if config.world is World.PYBULLET:
+        return {"world": config.world.value, "objects": config.objects, **there, "source_simulator": None}
+    home = _compare(config, World.PYBULLET, bundles, progress)
+    return {
+        "world": config.world.value,
+        "reality": config.reality or "default",
+        "objects": config.objects,
+        **there,
+        "source_simulator": home,
+    }
+
+
+def _compare(config: FinetuneConfig, world: World, bundles: Bundles, progress: Progress) -> dict[str, Any]:
+    records = {arm: _run(config, world, (arm, folder), progress) for arm, folder in bundles.items()}
+    by_scene = {arm: {(r.episode, r.scene_seed): r for r in found} for arm, found in records.items()}
+    scenes = sorted(by_scene["source"].keys() & by_scene["fine_tuned"].keys())
+    if not scenes:
+        raise ValueError(f"world={world.value}: no scene was finished by both policies, so they cannot be compared")
+    outcomes = {arm: [found[scene].success for scene in scenes] for arm, found in by_scene.items()}
+    clusters = [by_scene["source"][scene].target_name for scene in scenes]
+    gain: Difference = paired_difference(
+        outcomes["fine_tuned"], outcomes["source"], clusters, rng=np.random.default_rng((config.seed, 19))
+    )
+    arms = {
+        arm: {"n_episodes": len(values), "n_success": sum(values), "pc_success": 100.0 * float(np.mean(values)),
+              "pc_success_ci95": [100.0 * bound for bound in wilson(sum(values), len(values))]}
+        for arm, values in outcomes.items()
+    }  # fmt: skip
+    return {"arms": arms, "gain": gain._asdict()}
+
+
+def _run(config: FinetuneConfig, world: World, arm: tuple[str, Path], progress: Progress) -> list[EpisodeRecord]:
+    name, folder = arm
+    reality = load_reality(config.reality or "default").to_plain() if world is World.MUJOCO else {}
+    spec = ArenaSpec(
+        bundle=folder,
+        objects=config.objects,
+        randomization=load_randomization(config.randomization).to_plain(),
+        robot=config.robot,
+        seed=config.seed,
+        cache_dir=default_cache_dir(),
+        world=world.value,
+        reality=reality,
+    )
+    out = config.out / "online" / world.value / name
+    plan = EvaluationPlan(
+        config.online_episodes, ("policy",), config.workers, out, config.resume, label=f"{name} in {world.value}"
+    )
+    return list(run_evaluation(spec, plan, progress).main)

@@ -1,0 +1,57 @@
+"""The settings of `simtoreal finetune`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from simtoreal.config import MAX_SEED, MAX_WORKERS, Device, World
+from simtoreal.schema import ConfigError, option
+from simtoreal.transfer.strategy import AUTO
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Fine-tune a bundle on recorded episodes, and say in a ledger whether it helped.
+
+    Raises:
+        ConfigError: a reality is given for a world that has none, or a candidate is named twice.
+    """
+
+    bundle: str = option("default", "policy to start from: a shipped bundle, or a folder; it is never changed")
+    episodes: Path | None = option(None, "dataset of recorded episodes; it must be given")
+    strategy: str = option(AUTO, "auto, the name of a shipped strategy, or a YAML file")
+    candidates: tuple[str, ...] = option(
+        ("zero_shot", "normalisation", "heads", "lora", "last_layers", "staged", "all"), "what strategy=auto tries"
+    )
+    out: Path = option(Path("runs/finetune"), "run folder; the bundle is written to its folder bundle/")
+    budget_s: float = option(
+        150.0, "time for trying strategies; those that do not fit are left out", unit="s", minimum=1.0, maximum=1e6
+    )
+    folds: int = option(
+        3, "times that other episodes are held out, each with a seed of its own; every episode is held out once",
+        minimum=3, maximum=20,
+    )  # fmt: skip
+    camera: str | None = option(None, "camera of the episodes to look through; null is the one that sits right")
+    max_frames: int = option(16, "labelled frames per episode", minimum=1, maximum=100_000)
+    simulated_frames: int = option(
+        800, "simulated frames to mix in and to hold the net back with; 0 is none", minimum=0, maximum=10_000_000
+    )
+    simulated_objects: tuple[str, ...] = option(
+        ("random_train", "household_train"), "object sets or folders that they show"
+    )
+    randomization: str = option("default", "domain randomization of them: none, mild, default, harsh, or a YAML file")
+    robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file")
+    world: World | None = option(None, "world in which source and result are also compared by success; null is none")
+    reality: str | None = option(None, "what world=mujoco is like: mild, default, harsh, or a YAML file")
+    objects: str = option("random_test", "unseen objects of that comparison: a set, or a folder")
+    online_episodes: int = option(60, "scenes of that comparison", minimum=2, maximum=1_000_000)
+    force: bool = option(False, "ship the fine-tuned policy whatever the verdict; the provenance says so")
+    seed: int = option(0, "seed of everything that is drawn", minimum=0, maximum=MAX_SEED)
+    workers: int = option(2, "threads, and simulator processes", minimum=1, maximum=MAX_WORKERS)
+    device: Device = option(Device.CPU, "where networks are trained")
+    resume: bool = option(False, "go on with what the run folder holds")
+
+    def __post_init__(self) -> None:
+        if self.reality is not None and self.world is not World.MUJOCO:
+            raise ConfigError(f"reality={self.reality} is for world=mujoco")
+        if self.strategy == AUTO and (not self.candidates or len(set(self.candidates)) < len(self.candidates)):
+            raise ConfigError(f"candidates={list(self.candidates)} must name at least one strategy, and each one once")
