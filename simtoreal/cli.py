@@ -61,6 +61,7 @@ VERBS = {
         FinetuneConfig,
         "fine-tune a bundle on recorded episodes, and say whether it helped",
         "simtoreal.transfer.pipeline:finetune",
+        goes_on=True,
     ),
     "record": Verb(
         RecordConfig,

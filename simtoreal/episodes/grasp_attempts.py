@@ -139,7 +139,9 @@ def _stops_at(tracks: ArmTracks, first: int, stop: int, config: AttemptConfig) -
     return None
 
 
-def _fate(tracks: ArmTracks, closed: int, stop: int, nothing_m: float, config: AttemptConfig) -> tuple[Outcome, int]:
+def _fate(
+    tracks: ArmTracks, closed: int, stop: int, nothing_m: float, config: AttemptConfig
+) -> tuple[Outcome, int]:
     """What became of a closing, and the index at which it ended."""
     width_m = float(tracks.width_m[closed])
     if width_m <= nothing_m:

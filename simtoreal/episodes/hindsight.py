@@ -213,4 +213,6 @@ def _labels(index: int, seen: _Seen, attempts: Sequence[Attempt], trust: Mapping
 
 def _label(number: int, attempts: Sequence[Attempt], seen: _Seen) -> GraspLabel:
     attempt = attempts[number]
-    return GraspLabel(attempt.outcome is Outcome.HELD, number, attempt.T_base_tcp, attempt.width_m, seen.views[number])
+    return GraspLabel(
+        attempt.outcome is Outcome.HELD, number, attempt.T_base_tcp, attempt.width_m, seen.views[number]
+    )

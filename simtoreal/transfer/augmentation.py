@@ -6,6 +6,7 @@ is projected through the camera that the copy now has. Nothing else has to be tr
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -58,13 +59,13 @@ def move_camera(view: View, roll_rad: float, zoom: float, shift_px: FloatArray) 
     K[:2, 2] += shift_px
     # A pixel of the copy, as a ray of the new camera, in the old one: where to read.
     back = view.K @ np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]) @ np.linalg.inv(K)
-    size = view.rgb.shape[:2]
     rgb = _warp(view.rgb, back, cv2.INTER_LINEAR, 0.0)
     # Nearest: between an edge and the table behind it there is nothing.
     height_m = _warp(view.height_m, back, cv2.INTER_NEAREST, float("nan"))
-    valid = _warp(view.valid.astype(np.uint8), back, cv2.INTER_NEAREST, 0.0).astype(np.bool_)
-    assert rgb.shape[:2] == size
-    return View(rgb, height_m, valid, K, T_base_view, view.edge_m / zoom)
+    valid = _warp(view.valid.astype(np.uint8), back, cv2.INTER_NEAREST, 0.0)
+    return View(
+        rgb.astype(np.uint8), height_m.astype(np.float32), valid.astype(np.bool_), K, T_base_view, view.edge_m / zoom
+    )
 
 
 def relight(view: View, config: Augmentation, rng: np.random.Generator) -> View:
@@ -82,8 +83,8 @@ def relight(view: View, config: Augmentation, rng: np.random.Generator) -> View:
     return view._replace(rgb=lit, height_m=height_m.astype(np.float32))
 
 
-def _warp(image: NDArray[np.generic], back: FloatArray, how: int, outside: float) -> NDArray[np.generic]:
-    flags, size = how | cv2.WARP_INVERSE_MAP, (image.shape[1], image.shape[0])
-    return np.asarray(
-        cv2.warpPerspective(image, back, size, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(outside,) * 3)  # type: ignore[call-overload]
-    )
+def _warp(image: NDArray[Any], back: FloatArray, how: int, outside: float) -> NDArray[Any]:
+    size, border = (image.shape[1], image.shape[0]), (outside,) * 3
+    flags = how | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpPerspective(image, back, size, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=border)
+    return np.asarray(warped)

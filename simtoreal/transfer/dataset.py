@@ -146,11 +146,11 @@ def _make(episode: RecordedEpisode, wanted: Wanted, labels: LabelSource) -> tupl
     if problem:
         return [], problem
     labelled, poses = labels.label(episode, wanted.camera), arm_tracks(episode).poses
-    rows = []
+    rows: list[dict[str, NDArray[Any]]] = []
     for frame in _chosen(labelled, wanted.max_frames):
         observation = _observe(episode, frame.frame, wanted.camera, poses)
         if observation is not None and _has_pictures(observation, wanted.view):
-            rows.append({**pack(make_view(observation, wanted.view), frame.grasps), "frame": np.int32(frame.frame)})
+            rows.append({**pack(make_view(observation, wanted.view), frame.grasps), "frame": np.asarray(frame.frame)})
     if not rows:
         return [], "no frame has a picture with a known camera pose: import it with hand-eye calibration"
     if not any(row["num_grasps"] for row in rows):

@@ -1,6 +1,6 @@
 """How far the grasp that a net would choose is from where something was really held: hindsight error, by frame.
 
-A log tells of one good grasp, and the net may choose another that is as good. So errors come with the place that the true
+A log tells of one good grasp, and the net may choose one that is as good. So errors come with the place that the true
 grasp takes in the net's own ranking, and one bounded figure, the *miss*, decides: 0 at the true grasp, 1 far from it.
 """
 
@@ -20,7 +20,7 @@ from simtoreal.policies.view import ViewSpec, channels, to_tensor
 from simtoreal.pretraining.frame_sets import FrameSet
 from simtoreal.transfer.real_frames import RealFrames, view_rows, viewpoint_of
 
-_ACROSS_M, _HEIGHT_M, _YAW_RAD = 0.010, 0.015, math.radians(15.0)  # errors that a grasp about half survives
+_ACROSS_M, _HEIGHT_M, _YAW_RAD = 0.010, 0.015, math.radians(15.0)  # one of these alone is a miss of 0.4
 _FAR_M = 0.10  # an error counts as no more than this, and so does a map without a grasp
 _GOOD_FRAC = 0.6  # of the best grasp of a simulated frame: as good as any
 
@@ -94,7 +94,7 @@ def _error(found: Candidate, true: FloatArray) -> _Error:
 
 def _unlikeness(error: _Error) -> float:
     (dx, dy, dz), yaw = error
-    return (math.hypot(dx, dy) / _ACROSS_M) ** 2 + (dz / _HEIGHT_M) ** 2 + (yaw / _YAW_RAD) ** 2
+    return float((dx**2 + dy**2) / _ACROSS_M**2 + (dz / _HEIGHT_M) ** 2 + (yaw / _YAW_RAD) ** 2)
 
 
 def _rank(grasp_map: NDArray[np.float32], rows: NDArray[np.float32], pixels: int) -> float:

@@ -21,7 +21,7 @@ class KnownGrasp(NamedTuple):
 
 
 class LabelledFrame(NamedTuple):
-    """What is known of one frame; without any grasp it is a frame without label, which is not a frame without grasps."""
+    """What is known of one frame; without any grasp it has no label, which does not mean that it shows no grasp."""
 
     frame: int
     grasps: tuple[KnownGrasp, ...]

@@ -49,7 +49,7 @@ def write_ledger(findings: Findings) -> dict[str, Any]:
     gain = _paired(scores["source"].miss, scores["fine_tuned"].miss, scores["source"].episodes, rng)
     judgement = judge(_evidence(findings, gain, forgotten))
     ships = judgement.verdict is Verdict.IMPROVED or findings.force
-    return _plain(
+    ledger: dict[str, Any] = _plain(
         {
             "ledger_version": VERSION,
             "verdict": judgement.verdict.value,
@@ -61,7 +61,7 @@ def write_ledger(findings: Findings) -> dict[str, Any]:
             "per_fold": _per_fold(findings.arms, scores),
             "per_episode": _per_episode(findings, scores),
             "auto": _auto(findings.search, findings.choice, findings.arms.chosen),
-            "forgetting": None if forgotten is None else forgotten,
+            "forgetting": forgotten,
             "over_fitting": _over_fitting(findings.arms, scores, rng),
             "slices": _slices(findings.data, scores, rng),
             "online": findings.online,
@@ -70,6 +70,7 @@ def write_ledger(findings: Findings) -> dict[str, Any]:
             **findings.facts,
         }
     )
+    return ledger
 
 
 def judgement_of(ledger: Mapping[str, Any]) -> Judgement:

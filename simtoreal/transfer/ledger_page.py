@@ -56,8 +56,8 @@ def _arms(ledger: _Ledger) -> Table:
         )  # fmt: skip
     note = (
         "Hindsight error of the grasp that each net would choose, against where something was held, averaged over "
-        "episodes that it has not seen. The miss is 0 at the true grasp and 1 far from it (about one half at 1 cm, 15 mm "
-        "in height or 15 degrees); the rank is the share of the map that is held for better than the true place."
+        "episodes that it has not seen. The miss is 0 at the true grasp and 1 far from it (0.4 at 1 cm across, 15 mm in "
+        "height or 15 degrees); the rank is the share of the map that is held for better than the true place."
     )
     columns = ("arm", "miss", "position (mm)", "yaw (degrees)", "rank (%)", "held-out episodes")
     return Table("Held-out episodes", columns, rows, note)

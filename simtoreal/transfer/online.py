@@ -1,6 +1,7 @@
 """The online half of a ledger: source and fine-tuned policy in a world that can be run, on the same scenes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from simtoreal.evaluation.runner import EvaluationPlan, run_evaluation
 from simtoreal.evaluation.statistics import Difference, paired_difference, wilson
 from simtoreal.progress import Progress
 from simtoreal.transfer.settings import FinetuneConfig
+from simtoreal.transfer.trainer import hash_of
 
 Bundles = Mapping[str, Path]  # folder by arm: source, fine_tuned
 
@@ -78,8 +80,14 @@ def _run(config: FinetuneConfig, world: World, arm: tuple[str, Path], progress: 
         world=world.value,
         reality=reality,
     )
-    out = config.out / "online" / world.value / name
+    # A folder for each policy and setting, so that what is in it can always be gone on with.
+    made_of = hash_of(
+        (folder / "encoder.safetensors").read_bytes().hex(),
+        str(replace(spec, cache_dir=Path())),
+        str(config.online_episodes),
+    )
+    out = config.out / "online" / f"{world.value}-{name}-{made_of}"
     plan = EvaluationPlan(
-        config.online_episodes, ("policy",), config.workers, out, config.resume, label=f"{name} in {world.value}"
+        config.online_episodes, ("policy",), config.workers, out, resume=True, label=f"{name} in {world.value}"
     )
     return list(run_evaluation(spec, plan, progress).main)

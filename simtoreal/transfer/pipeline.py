@@ -124,8 +124,8 @@ def _prepare(config: FinetuneConfig, labels: LabelSource, progress: Progress) ->
         simulated.train if simulated is not None else None, resolve_device(config.device),
     )  # fmt: skip
     made_of = hash_of(
-        *(source.encoder_weights[name] for name in sorted(source.encoder_weights)), str(source.encoder), str(source.view),
-        data.digest, labels.version, str(config.camera), str(config.max_frames),
+        *(source.encoder_weights[name] for name in sorted(source.encoder_weights)),
+        str(source.encoder), str(source.view), data.digest, labels.version, str(config.camera), str(config.max_frames),
         "" if simulated is None else simulated.digest,
     )  # fmt: skip
     return _Job(
@@ -139,7 +139,8 @@ def _possible(strategies: list[Strategy], job: _Job) -> tuple[list[Strategy], di
     left_out = {s.name: "mixes in simulated frames, and simulated_frames=0" for s in strategies if s not in possible}
     if not possible:
         raise ConfigError(
-            f"strategy={job.config.strategy} needs simulated frames, and simulated_frames=0: give some, or another strategy"
+            f"strategy={job.config.strategy} needs simulated frames, and simulated_frames=0: give some, "
+            "or another strategy"
         )
     return possible, left_out
 
@@ -199,7 +200,7 @@ def _tuned_bundle(job: _Job, final: Tuned, strategy: Strategy) -> Bundle:
         encoder_weights=encoder_weights(final.net),
         figures={**job.source.figures, "finetuning": facts},
         provenance=made,
-        card=f"{job.source.card}\n## Fine-tuned\n\nThe encoder was fine-tuned (`strategy={strategy.name}`, {final.steps} "
+        card=f"{job.source.card}\n## Fine-tuned\n\nBy `simtoreal finetune`, `strategy={strategy.name}` ({final.steps} "
         f"steps) on {len(job.data.notes)} recorded episodes. Figures above are those of the source policy.\n",
     )
 

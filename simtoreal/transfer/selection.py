@@ -1,4 +1,4 @@
-"""`strategy=auto`: strategies tried on the same episodes, and the smallest change among those that are as good as the best."""
+"""`strategy=auto`: strategies tried on the same episodes, and the smallest change among those as good as the best."""
 
 import math
 from collections.abc import Sequence
@@ -62,8 +62,8 @@ def search(
         expected_s = len(folds) * strategy.steps * slowest_s
         if len(trials) >= 2 and spent_s + expected_s > budget_s:
             skipped[strategy.name] = (
-                f"would take about {expected_s:.0f} s, and {max(budget_s - spent_s, 0.0):.0f} s of budget_s={budget_s:g} "
-                "were left"
+                f"would take about {expected_s:.0f} s, and {max(budget_s - spent_s, 0.0):.0f} s "
+                f"of budget_s={budget_s:g} were left"
             )
             continue
         trial = _try(strategy, trainer, folds, seed)

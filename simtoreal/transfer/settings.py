@@ -48,7 +48,6 @@ class FinetuneConfig:
     seed: int = option(0, "seed of everything that is drawn", minimum=0, maximum=MAX_SEED)
     workers: int = option(2, "threads, and simulator processes", minimum=1, maximum=MAX_WORKERS)
     device: Device = option(Device.CPU, "where networks are trained")
-    resume: bool = option(False, "go on with what the run folder holds")
 
     def __post_init__(self) -> None:
         if self.reality is not None and self.world is not World.MUJOCO:

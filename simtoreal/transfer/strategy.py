@@ -102,9 +102,9 @@ class Strategy:
         0.0, "weight of cells without label as 'no grasp here'; 0 believes nothing of them", minimum=0.0, maximum=1.0
     )
     augment: bool = option(True, "turn, zoom, shift and recolour the real frames, labels with them")
-    depths: Depths = option(Depths, "learning rates by depth")
-    anchors: Anchors = option(Anchors, "what holds the net back at its source")
-    mixture: Mixture = option(Mixture, "simulated frames in every batch")
+    depths: Depths = option(lambda: Depths(), "learning rates by depth")
+    anchors: Anchors = option(lambda: Anchors(), "what holds the net back at its source")
+    mixture: Mixture = option(lambda: Mixture(), "simulated frames in every batch")
     unlabelled: Unlabelled = option(Unlabelled.NONE, "what frames without label are used for")
     unlabelled_weight: float = option(0.5, "weight of that", minimum=0.0, maximum=100.0)
 

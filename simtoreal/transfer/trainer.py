@@ -1,4 +1,4 @@
-"""Trainings that are done once: each is kept under the hash of all that it depends on, so that a stopped run goes on."""
+"""Trainings that are done once: each is kept under the hash of all it depends on, so that a stopped run goes on."""
 
 import dataclasses
 import hashlib

@@ -41,7 +41,7 @@ class Evidence(NamedTuple):
 
 
 def judge(evidence: Evidence) -> Judgement:
-    """Harm that is beyond doubt outweighs any gain; a gain counts where it is beyond doubt and the labels are not doubted."""
+    """Harm beyond doubt outweighs any gain; a gain counts where it is beyond doubt and the labels are not doubted."""
     gains = [("held-out episodes", evidence.held_out_gain, "miss"), ("closed loop", evidence.online_gain, "success")]
     known = [(where, gain, what) for where, gain, what in gains if gain is not None]
     harms = [_sentence(where, gain, what) for where, gain, what in known if gain.high < 0]
@@ -93,7 +93,8 @@ def _episode_offsets(scores: Sequence[FrameScore]) -> FloatArray:
 def _sentence(where: str, gain: Difference, what: str) -> str:
     better = "lower" if what == "miss" else "higher"
     worse = "higher" if what == "miss" else "lower"
-    return f"{where}: {what} {abs(gain.mean):.3f} {better if gain.mean >= 0 else worse} than the source's {_interval(gain)}"
+    direction = better if gain.mean >= 0 else worse
+    return f"{where}: {what} {abs(gain.mean):.3f} {direction} than the source's {_interval(gain)}"
 
 
 def _interval(gain: Difference) -> str:
