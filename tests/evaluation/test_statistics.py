@@ -186,3 +186,45 @@ def test_bad_pairs_are_named(a: list[float], b: list[float], words: str) -> None
 def test_wrong_number_of_clusters_is_named() -> None:
     with pytest.raises(ValueError, match="one cluster per episode"):
         statistics.paired_difference([1, 0], [1, 1], ["only one"], rng=make_rng())
+
+
+def test_paired_means_of_known_differences() -> None:
+    rng = np.random.default_rng(0)
+    b = rng.normal(10.0, 5.0, 200)
+    a = b + rng.normal(0.5, 1.0, 200)
+    found = statistics.paired_mean_difference(a, b, list(range(200)), rng=rng)
+    assert found.low < 0.5 < found.high
+    assert found.high - found.low < 0.4, "what both arms share does not widen the interval"
+    assert found.p < 0.01
+
+
+def test_paired_means_cover_as_promised_with_few_clusters() -> None:
+    """Six clusters of three: the plain bootstrap covers 86 % here."""
+    rng = np.random.default_rng(1)
+    clusters = np.repeat(np.arange(6), 3).tolist()
+    covered = 0
+    for _ in range(200):
+        values = np.repeat(rng.normal(0.0, 1.0, 6), 3) + rng.normal(0.0, 0.2, 18)
+        found = statistics.paired_mean_difference(values, np.zeros(18), clusters, rng=rng)
+        covered += found.low <= 0.0 <= found.high
+    assert covered >= 184
+
+
+def test_paired_means_of_one_cluster_say_nothing() -> None:
+    found = statistics.paired_mean_difference([1.0, 2.0], [0.0, 0.0], ["a", "a"], rng=np.random.default_rng(0))
+    assert (found.mean, found.low, found.high, found.p) == (1.5, -math.inf, math.inf, 1.0)
+
+
+@pytest.mark.parametrize("bad", [([1.0], [1.0, 2.0]), ([], []), ([math.nan], [0.0])])
+def test_paired_means_refuse_what_cannot_be_paired(bad: tuple[list[float], list[float]]) -> None:
+    with pytest.raises(ValueError, match=r"paired values|cluster"):
+        statistics.paired_mean_difference(*bad, ["a"] * len(bad[0]), rng=np.random.default_rng(0))
+
+
+def test_holm_is_between_no_correction_and_bonferroni() -> None:
+    p = np.array([0.2, 0.001, 0.04, 0.03])
+    corrected = statistics.holm(p)
+    assert (corrected >= p).all()
+    assert (corrected <= np.minimum(4 * p, 1.0)).all()
+    assert corrected[1] == pytest.approx(0.004)
+    assert statistics.holm([]).tolist() == []
