@@ -62,9 +62,9 @@ def as_grasp_map(net: GraspNet, device: str = "cpu") -> GraspMap:
     def grasp_map(view: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
             batch = torch.from_numpy(view)[None].to(device, memory_format=torch.channels_last)
-            result = net(batch)[0].float().cpu().contiguous().numpy()
-        result[:, 0] = 1.0 / (1.0 + np.exp(-result[:, 0]))
-        return np.asarray(result)
+            result = net(batch)[0].float().cpu().contiguous()
+            result[:, 0].sigmoid_()
+        return np.asarray(result.numpy())
 
     return grasp_map
 

@@ -71,7 +71,7 @@ def _nothing(tracks: ArmTracks, config: AttemptConfig) -> float:
     """Width below which jaws that have stopped hold nothing; a gripper's zero may be a little off."""
     narrowest = float(tracks.width_m.min())
     told_to_touch = bool(tracks.told_m.min(initial=np.inf) <= config.empty_m)
-    offset = narrowest if narrowest < config.empty_m or not told_to_touch and narrowest < 2 * config.empty_m else 0.0
+    offset = narrowest if narrowest < config.empty_m or (not told_to_touch and narrowest < 2 * config.empty_m) else 0.0
     return max(offset, 0.0) + config.empty_m
 
 

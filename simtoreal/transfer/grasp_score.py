@@ -1,7 +1,9 @@
-"""How far the grasp that a net would choose is from where something was really held: hindsight error, by frame.
+"""How well what a net sees fits where something was really held: hindsight error, by frame.
 
-A log tells of one good grasp, and the net may choose one that is as good. So errors come with the place that the true
-grasp takes in the net's own ranking, and one bounded figure, the *miss*, decides: 0 at the true grasp, 1 far from it.
+A log tells of one good grasp, and the net may choose another that is as good: whoever recorded it had his own taste.
+So what decides on real frames is not the grasp that the net would choose, but what it says of the true one: how its
+reading there fits, and how much of the map it holds for better. That is one bounded figure, the *miss*: 0 for a net
+that knows the grasp, 1 for one that has no idea. In simulation, where all good grasps are known, the choice is judged.
 """
 
 import math
@@ -22,6 +24,8 @@ from simtoreal.transfer.real_frames import RealFrames, view_rows, viewpoint_of
 
 _ACROSS_M, _HEIGHT_M, _YAW_RAD = 0.010, 0.015, math.radians(15.0)  # one of these alone is a miss of 0.4
 _FAR_M = 0.10  # an error counts as no more than this, and so does a map without a grasp
+_RANK_FRAC = 0.02  # of the map held for better than the true grasp: a few objects with a few grasps each
+_THERE = 0.5  # cells and bins whose target is at least this hold the true grasp
 _GOOD_FRAC = 0.6  # of the best grasp of a simulated frame: as good as any
 
 
@@ -30,7 +34,7 @@ class FrameScore(NamedTuple):
 
     episode: int
     miss: float  # in [0, 1]
-    position_m: float  # from the nearest true grasp
+    position_m: float  # of the grasp it would choose, from the nearest true one
     offset_m: tuple[float, float, float]  # prediction minus truth along the axes of the view: right, down, away
     yaw_rad: float  # modulo half a turn
     rank_frac: float  # share of the cells and bins of the map that the net holds for better than the true one
@@ -43,10 +47,9 @@ def score_real(net: GraspNet, frames_: RealFrames, index: NDArray[np.int64], vie
     for i in index[frames_.has_held[index]]:
         seen, known = frames_.view(int(i)), frames_.known(int(i))
         held = known[known[:, 5] > 0.5]
-        answer = grasp_map(to_tensor(seen, view))
-        scores.append(
-            score_map(answer, viewpoint_of(seen), held[:, :4], view_rows(held, seen), int(frames_.episode[i]))
-        )
+        answer, viewpoint, rows = grasp_map(to_tensor(seen, view)), viewpoint_of(seen), view_rows(held, seen)
+        score = score_map(answer, viewpoint, held[:, :4], rows, int(frames_.episode[i]))
+        scores.append(score._replace(miss=hindsight_miss(answer, viewpoint, held[:, :4], rows, score.rank_frac)))
     return scores
 
 
@@ -71,7 +74,12 @@ def score_simulated(net: GraspNet, frame_set: FrameSet, view: ViewSpec, num: int
 def score_map(
     grasp_map: NDArray[np.float32], viewpoint: Viewpoint, true: FloatArray, rows: NDArray[np.float32], episode: int
 ) -> FrameScore:
-    """Score of a map (Y, F, h, w) against true grasps (G, 4) x, y, z, yaw, which are `rows` (G, 6) of the view."""
+    """Score of the choice that a map (Y, F, h, w) makes, against all true grasps.
+
+    Args:
+        true: x, y, z and yaw in the base frame, (G, 4).
+        rows: the same in the view, (G, 6).
+    """
     found = decode(grasp_map, viewpoint, 1)
     rank = _rank(grasp_map, rows, viewpoint.pixels)
     if not found:
@@ -81,6 +89,25 @@ def score_map(
     right, down, away = (viewpoint.T_base_view[:3, :3].T @ offset).tolist()
     miss = 1.0 - math.exp(-0.5 * _unlikeness((offset, yaw_rad)))
     return FrameScore(episode, miss, min(math.hypot(*offset), _FAR_M), (right, down, away), yaw_rad, rank)
+
+
+def hindsight_miss(
+    grasp_map: NDArray[np.float32],
+    viewpoint: Viewpoint,
+    true: FloatArray,
+    rows: NDArray[np.float32],
+    rank_frac: float,
+) -> float:
+    """Miss of what a map says in the cells where something was held, the best of them if it was held several times."""
+    fits = [0.0]
+    for row, in_view in zip(true, rows, strict=True):
+        there = targets(in_view[None], viewpoint.pixels)[:, 0] >= _THERE
+        alone = grasp_map.copy()
+        alone[:, 0] = np.where(there, grasp_map[:, 0], -1.0)
+        found = decode(alone, viewpoint, 1)
+        if found:
+            fits.append(math.exp(-0.5 * _unlikeness(_error(found[0], row))))
+    return 1.0 - max(fits) * math.exp(-rank_frac / _RANK_FRAC)
 
 
 _Error = tuple[FloatArray, float]
@@ -99,7 +126,7 @@ def _unlikeness(error: _Error) -> float:
 
 def _rank(grasp_map: NDArray[np.float32], rows: NDArray[np.float32], pixels: int) -> float:
     """Share of the map that lies above the best of the true cells."""
-    there = targets(rows, pixels)[:, 0] >= 0.5
+    there = targets(rows, pixels)[:, 0] >= _THERE
     quality = grasp_map[:, 0]
     return float((quality > quality[there].max()).mean()) if there.any() else 1.0
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from simtoreal.contracts import FloatArray
 from simtoreal.evaluation.statistics import Difference, paired_mean_difference
 from simtoreal.transfer.arms import ARMS, ArmScores
+from simtoreal.transfer.calibration_check import Shift, suspicion
 from simtoreal.transfer.dataset import RealData
 from simtoreal.transfer.grasp_score import EpisodeScores, FrameScore, by_episode, columns
 from simtoreal.transfer.selection import Choice, Search, Trial
@@ -18,7 +19,7 @@ from simtoreal.transfer.simulated import FRAMES_PER_SCENE
 from simtoreal.transfer.slices import by_slice, describe
 from simtoreal.transfer.strategy import SCRATCH, as_plain
 from simtoreal.transfer.training import Tuned
-from simtoreal.transfer.verdict import Evidence, Judgement, Verdict, judge, suspicion
+from simtoreal.transfer.verdict import Evidence, Judgement, Verdict, judge
 
 VERSION = 1
 _NOTICEABLE = 0.05  # change of an episode's miss that counts as better or worse
@@ -34,6 +35,7 @@ class Findings:
     arms: ArmScores
     final: Tuned
     simulated: tuple[list[FrameScore], list[FrameScore]] | None  # of source and final net on held-out simulated frames
+    label_shift: Shift | None
     online: Mapping[str, Any] | None  # as `online.measure_online` gives it
     seed: int
     wall_s: float
@@ -65,6 +67,7 @@ def write_ledger(findings: Findings) -> dict[str, Any]:
             "over_fitting": _over_fitting(findings.arms, scores, rng),
             "slices": _slices(findings.data, scores, rng),
             "online": findings.online,
+            "label_shift": None if findings.label_shift is None else findings.label_shift._asdict(),
             "cost": _cost(findings),
             "data": _data(findings.data),
             **findings.facts,
@@ -81,7 +84,7 @@ def judgement_of(ledger: Mapping[str, Any]) -> Judgement:
 def _evidence(findings: Findings, gain: Difference, forgotten: dict[str, Any] | None) -> Evidence:
     online = None if findings.online is None else Difference(**findings.online["gain"])
     lost = None if forgotten is None else Difference(**forgotten["rise"])
-    return Evidence(gain, lost, online, suspicion(findings.arms.held_out["source"]))
+    return Evidence(gain, lost, online, suspicion(findings.label_shift))
 
 
 def _arm(scores: EpisodeScores) -> dict[str, Any]:

@@ -55,9 +55,10 @@ def _arms(ledger: _Ledger) -> Table:
              f"{found['yaw_deg']['mean']:.1f}", f"{found['rank_pc']['mean']:.2f}", str(found["n_episodes"]))
         )  # fmt: skip
     note = (
-        "Hindsight error of the grasp that each net would choose, against where something was held, averaged over "
-        "episodes that it has not seen. The miss is 0 at the true grasp and 1 far from it (0.4 at 1 cm across, 15 mm in "
-        "height or 15 degrees); the rank is the share of the map that is held for better than the true place."
+        "Hindsight error against where something was held, averaged over episodes that the net has not seen. The miss "
+        "decides: 0 for a net that knows the true grasp, 1 for one that has no idea; 1 cm across, 15 mm in height or "
+        "15 degrees in its reading there are 0.4. The rank is the share of the map that it holds for better. Position "
+        "and yaw are those of the grasp that it would choose, which may be another good one."
     )
     columns = ("arm", "miss", "position (mm)", "yaw (degrees)", "rank (%)", "held-out episodes")
     return Table("Held-out episodes", columns, rows, note)

@@ -25,6 +25,7 @@ from simtoreal.progress import Progress
 from simtoreal.provenance import provenance
 from simtoreal.schema import ConfigError
 from simtoreal.transfer.arms import run_arms, train_final
+from simtoreal.transfer.calibration_check import label_shift
 from simtoreal.transfer.dataset import RealData, Wanted, dataset_digest, load_real_data
 from simtoreal.transfer.folds import MIN_EPISODES, make_folds
 from simtoreal.transfer.grasp_score import score_simulated
@@ -75,7 +76,8 @@ def finetune(config: FinetuneConfig) -> int:
     online = measure_online(config, {"source": job.folder, "fine_tuned": config.out / "candidate"}, job.progress)
     _check_unchanged(config, job.data)
     findings = Findings(
-        job.data, tried, choice, arms, final, _simulated_scores(job, final), online, config.seed,
+        job.data, tried, choice, arms, final, _simulated_scores(job, final),
+        label_shift(job.trainer.domain.source, job.data.frames, job.trainer.domain.view), online, config.seed,
         time.monotonic() - started_s, config.force,
         {"bundle": str(job.folder), "episodes_folder": str(config.episodes), "seed": config.seed},
     )  # fmt: skip

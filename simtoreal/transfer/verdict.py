@@ -1,19 +1,11 @@
 """Whether a fine-tuning helped, did nothing that one could see, or did harm."""
 
-import math
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-import numpy as np
-
-from simtoreal.contracts import FloatArray
 from simtoreal.evaluation.statistics import Difference
-from simtoreal.transfer.grasp_score import FrameScore
 
 MAX_FORGOTTEN = 0.05  # rise of the miss on simulated frames that is harm once it is beyond doubt
-_SUSPICIOUS_M = 0.03  # offset between what the source sees and where the jaws closed that no careful calibration has
-_ALIKE_M, _ALIKE_FRAC = 0.015, 0.6  # this share of the episodes must have the same offset, to this
 
 
 class Verdict(StrEnum):
@@ -57,37 +49,6 @@ def judge(evidence: Evidence) -> Judgement:
         return Judgement(Verdict.NO_EVIDENCE, [evidence.suspicion, *sentences])
     improved = any(gain.low > 0 for _, gain, _ in known)
     return Judgement(Verdict.IMPROVED if improved else Verdict.NO_EVIDENCE, sentences)
-
-
-def suspicion(source: Sequence[FrameScore]) -> str:
-    """What is odd about the labels, judged by the source: empty if nothing is.
-
-    A policy that sees the objects but not where the jaws closed, always beside them by the same way, was not given the
-    camera pose that the robot had. Trained on that, it would learn to grasp beside every object.
-    """
-    offsets = _episode_offsets(source)
-    if len(offsets) < 3:
-        return ""
-    typical = np.median(offsets, axis=0)
-    alike = float((np.linalg.norm(offsets - typical, axis=1) < _ALIKE_M).mean())
-    size_m = float(np.linalg.norm(typical))
-    if size_m < _SUSPICIOUS_M or alike < _ALIKE_FRAC:
-        return ""
-    x, y, z = (1e3 * typical).round().astype(int).tolist()
-    return (
-        f"the camera calibration of the episodes looks wrong: in {100 * alike:.0f} % of them what the policy sees lies "
-        f"({x}, {y}, {z}) mm (right, down, away from the camera) from where the jaws closed; check the hand-eye "
-        "calibration and import again, or use force=true if the camera of the deployed robot is off in the same way"
-    )
-
-
-def _episode_offsets(scores: Sequence[FrameScore]) -> FloatArray:
-    """Median offset of each episode, (E, 3)."""
-    seen = [score for score in scores if math.isfinite(sum(score.offset_m))]
-    episodes = sorted({score.episode for score in seen})
-    return np.array(
-        [np.median([score.offset_m for score in seen if score.episode == name], axis=0) for name in episodes]
-    ).reshape(-1, 3)
 
 
 def _sentence(where: str, gain: Difference, what: str) -> str:

@@ -52,7 +52,11 @@ def real_frames(num_episodes: int, per_episode: int = 3, seed: int = 0, bare: in
             tool, bar = draw(rng)
             known = (KnownGrasp(bar, 2 * HALF_M[1], True),) if frame < per_episode else ()
             rows.append(
-                {**pack(make_view(look(tool, bar), VIEW), known), "episode": np.int32(episode), "frame": np.int32(frame)}
+                {
+                    **pack(make_view(look(tool, bar), VIEW), known),
+                    "episode": np.int32(episode),
+                    "frame": np.int32(frame),
+                }
             )
     return stack(rows)
 

@@ -29,5 +29,5 @@ def test_the_seed_decides():
 
 
 def test_two_episodes_are_too_few():
-    with pytest.raises(ValueError, match="2 episodes .* at least 3"):
+    with pytest.raises(ValueError, match=r"2 episodes .* at least 3"):
         make_folds(np.arange(2), NOBODY, 3, 0)

@@ -9,7 +9,7 @@ from bar_scenes import VIEW, grasp_pose, look
 from simtoreal import frames
 from simtoreal.policies.grasp_map import targets
 from simtoreal.policies.view import View, make_view
-from simtoreal.transfer.grasp_score import FrameScore, by_episode, mean_miss, score_map
+from simtoreal.transfer.grasp_score import FrameScore, by_episode, hindsight_miss, mean_miss, score_map
 from simtoreal.transfer.real_frames import view_rows, viewpoint_of
 
 TOOL = frames.top_down([0.5, 0.0, 0.25], 0.0)
@@ -29,6 +29,12 @@ def score(predicted: np.ndarray) -> FrameScore:
     return score_map(grasp_map, viewpoint_of(VIEW_OF_BAR), true[:, :4], view_rows(true, VIEW_OF_BAR), 3)
 
 
+def in_hindsight(grasp_map: np.ndarray, rank_frac: float) -> float:
+    true = known()
+    rows = view_rows(true, VIEW_OF_BAR)
+    return hindsight_miss(grasp_map, viewpoint_of(VIEW_OF_BAR), true[:, :4], rows, rank_frac)
+
+
 def test_who_knows_the_grasp_misses_by_nothing():
     found = score(known())
     assert found.miss == pytest.approx(0.0, abs=1e-4)
@@ -38,7 +44,11 @@ def test_who_knows_the_grasp_misses_by_nothing():
 
 @pytest.mark.parametrize(
     ("off", "position_m", "yaw_rad"),
-    [({"dx_m": 0.01}, 0.01, 0.0), ({"dz_m": 0.015}, 0.015, 0.0), ({"turn_rad": math.radians(15)}, 0.0, math.radians(15))],
+    [
+        ({"dx_m": 0.01}, 0.01, 0.0),
+        ({"dz_m": 0.015}, 0.015, 0.0),
+        ({"turn_rad": math.radians(15)}, 0.0, math.radians(15)),
+    ],
 )
 def test_one_unit_of_error_is_a_miss_of_four_tenths(off: dict[str, float], position_m: float, yaw_rad: float):
     found = score(known(**off))
@@ -64,6 +74,25 @@ def test_rank_counts_what_is_held_for_better():
     assert score_map(grasp_map, viewpoint_of(VIEW_OF_BAR), true[:, :4], view_rows(true, VIEW_OF_BAR), 0).rank_frac in (
         pytest.approx(0.0), pytest.approx(2 / 12, abs=0.01),
     )  # fmt: skip
+
+
+def test_in_hindsight_another_choice_is_no_miss_as_long_as_the_true_grasp_is_seen():
+    true, other = known(), known(dx_m=0.05)
+    grasp_map = targets(view_rows(np.concatenate([true, other]), VIEW_OF_BAR), VIEW.pixels)
+    grasp_map[:, 0] *= 0.9
+    rows = view_rows(other, VIEW_OF_BAR)
+    grasp_map[:, 0] += 0.1 * (targets(rows, VIEW.pixels)[:, 0] > 0.5)  # it would choose the other one
+    found = score_map(grasp_map, viewpoint_of(VIEW_OF_BAR), true[:, :4], view_rows(true, VIEW_OF_BAR), 0)
+    assert found.miss > 0.99
+    assert in_hindsight(grasp_map, found.rank_frac) < 0.15
+
+
+def test_in_hindsight_a_net_that_praises_everything_knows_nothing():
+    rng = np.random.default_rng(0)
+    grasp_map = targets(view_rows(known(), VIEW_OF_BAR), VIEW.pixels)
+    grasp_map[:, 0] = rng.uniform(0.9, 1.0, grasp_map[:, 0].shape)
+    found = score_map(grasp_map, viewpoint_of(VIEW_OF_BAR), known()[:, :4], view_rows(known(), VIEW_OF_BAR), 0)
+    assert in_hindsight(grasp_map, found.rank_frac) > 0.5
 
 
 def test_episodes_count_alike_however_long_they_are():

@@ -21,7 +21,10 @@ def trial(name: str, num_trainable: int, miss: list[float], steps: tuple[int, ..
 
 
 def test_the_plainly_best_is_chosen_although_it_moves_more():
-    small, large = trial("heads", 10, [0.8, 0.7, 0.9, 0.8, 0.7, 0.9]), trial("all", 1000, [0.2, 0.2, 0.3, 0.1, 0.2, 0.2])
+    small, large = (
+        trial("heads", 10, [0.8, 0.7, 0.9, 0.8, 0.7, 0.9]),
+        trial("all", 1000, [0.2, 0.2, 0.3, 0.1, 0.2, 0.2]),
+    )
     choice = choose([small, large])
     assert choice.strategy.name == "all"
     assert choice.steps == 20
@@ -29,7 +32,10 @@ def test_the_plainly_best_is_chosen_although_it_moves_more():
 
 
 def test_among_equals_the_smaller_change_is_chosen():
-    small, large = trial("heads", 10, [0.5, 0.4, 0.6, 0.5, 0.5, 0.5]), trial("all", 1000, [0.4, 0.5, 0.5, 0.6, 0.4, 0.5])
+    small, large = (
+        trial("heads", 10, [0.5, 0.4, 0.6, 0.5, 0.5, 0.5]),
+        trial("all", 1000, [0.4, 0.5, 0.5, 0.6, 0.4, 0.5]),
+    )
     choice = choose([large, small])
     assert choice.strategy.name == "heads"
     assert "standard error" in choice.why
@@ -42,7 +48,10 @@ def test_between_no_change_and_statistics_alone_no_change_is_smaller():
 
 
 def test_who_will_be_judged_has_no_say():
-    first, second = trial("heads", 10, [0.0, 0.0, 0.0, 0.6, 0.6, 0.6]), trial("all", 1000, [1.0, 1.0, 1.0, 0.1, 0.1, 0.1])
+    first, second = (
+        trial("heads", 10, [0.0, 0.0, 0.0, 0.6, 0.6, 0.6]),
+        trial("all", 1000, [1.0, 1.0, 1.0, 0.1, 0.1, 0.1]),
+    )
     assert choose([first, second], without=np.array([0, 1, 2])).strategy.name == "all"
     assert choose([first, second], without=np.array([3, 4, 5])).strategy.name == "heads"
     with pytest.raises(ValueError, match="no validation episode"):
@@ -102,5 +111,3 @@ def test_a_damaged_training_is_named(domain: Domain, tmp_path: Path, quiet: Prog
     weights.write_bytes(weights.read_bytes()[:50])
     with pytest.raises(ValueError, match=r"quick.*damaged.*delete"):
         search([quick], trainer(domain, tmp_path, quiet), folds, 0, 10.0)
-
-

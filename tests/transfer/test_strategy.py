@@ -53,4 +53,6 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 
 
 def test_a_mixture_goes_from_one_share_to_the_other():
-    assert [Mixture(0.8, 0.2).frac_at(progress) for progress in (0.0, 0.5, 1.0, 2.0)] == pytest.approx([0.8, 0.5, 0.2, 0.2])
+    assert [Mixture(0.8, 0.2).frac_at(progress) for progress in (0.0, 0.5, 1.0, 2.0)] == pytest.approx(
+        [0.8, 0.5, 0.2, 0.2]
+    )

@@ -60,7 +60,9 @@ def test_staged_unfreezing_reaches_deeper_stages_later(domain: Domain):
     found = {}
     for steps in (2, 4, 6):
         tuned = tune(strategy(depths=depths), domain, Lesson(TRAIN, NOBODY, 0, steps=steps))
-        found[steps] = {name.split(".")[1] for name in changed(domain.source, tuned.net) if name.startswith("features.")}
+        found[steps] = {
+            name.split(".")[1] for name in changed(domain.source, tuned.net) if name.startswith("features.")
+        }
     assert found == {2: set(), 4: {"join"}, 6: {"join", "up_fine"}}
 
 
