@@ -1,11 +1,11 @@
 """Grasp labels from hindsight: where the jaws closed on an object is where it could have been grasped all along.
 
-The tool pose at the moment of closing labels the frames before it, through forward kinematics and the calibration of the
-cameras: as a grasp where something was held, as a failed one where nothing was. A frame is labelled by the next
+The tool pose at the moment of closing labels the frames before it, through forward kinematics and the calibration of
+the cameras: as a grasp where something was held, as a failed one where nothing was. A frame is labelled by the next
 closing that held something, and by every failed one before that.
 
 A label is true only for what has not moved since. So each frame is compared with what the cameras saw last before the
-jaws closed (see `table_patches`); one motion ends the labels of all frames before it, and a doubt that of its own frame.
+jaws closed (see `table_patches`); one motion ends the labels of all frames before it, a doubt that of its own frame.
 """
 
 from collections.abc import Mapping, Sequence
@@ -170,7 +170,7 @@ def _trust(number: int, attempts: Sequence[Attempt], seen: Sequence[_Seen], conf
 def _references(
     number: int, attempts: Sequence[Attempt], seen: Sequence[_Seen], config: HindsightConfig
 ) -> tuple[dict[str, TablePatch], int]:
-    """What each camera saw last of the place before the jaws closed, after any earlier closing; and from which frame."""
+    """What each camera saw last of the place, between any earlier closing and this one; and from which frame."""
     attempt = attempts[number]
     since_s = max([other.ends_s for other in attempts[:number]], default=-float("inf"))
     since_s = max(since_s, attempt.begins_s - config.max_reference_age_s)
@@ -213,6 +213,4 @@ def _labels(index: int, seen: _Seen, attempts: Sequence[Attempt], trust: Mapping
 
 def _label(number: int, attempts: Sequence[Attempt], seen: _Seen) -> GraspLabel:
     attempt = attempts[number]
-    return GraspLabel(
-        attempt.outcome is Outcome.HELD, number, attempt.T_base_tcp, attempt.width_m, seen.views[number]
-    )
+    return GraspLabel(attempt.outcome is Outcome.HELD, number, attempt.T_base_tcp, attempt.width_m, seen.views[number])

@@ -1,9 +1,9 @@
 """The surroundings of a grasp as if seen from straight above, and whether two such views show the same.
 
-A picture is brought onto a grid in the plane of the grasp with the known pose of its camera, so that what stays where it
-is stays in its cell, however the camera moved. Depth gives heights, colour gives shades. The heights decide where
-something stands out of the table; the shades decide where nothing does, or where there is no depth. When in doubt, it
-is doubt that is said.
+A picture is brought onto a grid in the plane of the grasp with the known pose of its camera, so that what stays where
+it is stays in its cell, however the camera moved. Depth gives heights, colour gives shades. The heights decide where
+something stands out of the table; the shades decide where the heights cannot, or where there are none. When in doubt,
+it is doubt that is said.
 """
 
 from dataclasses import dataclass
@@ -83,10 +83,10 @@ def merged(patches: list[TablePatch]) -> TablePatch:
 def compare(patch: TablePatch, reference: TablePatch, config: PatchConfig) -> Comparison:
     """Whether what a reference shows lies where it lay in another view."""
     by_height = _compare_heights(patch.heights_m, reference.heights_m, config)
-    if by_height is not None:
+    if by_height is not None and by_height.verdict is not Verdict.DOUBT:
         return by_height
     by_shade = _compare_shades(patch.shades, reference.shades, config)
-    return by_shade or Comparison(Verdict.DOUBT, float("nan"), float("nan"), "nothing")
+    return by_shade or by_height or Comparison(Verdict.DOUBT, float("nan"), float("nan"), "nothing")
 
 
 # --- views from above
@@ -110,7 +110,7 @@ def _shades(at: PosedImage, centre_m: FloatArray, config: PatchConfig) -> FloatA
 
 
 def _heights(at: PosedImage, centre_m: FloatArray, config: PatchConfig) -> FloatArray:
-    """The median height of the points in each cell."""
+    """The mean height of the points in each cell."""
     assert at.image.depth_m is not None
     points = _points_near(at, centre_m, config)
     size = config.num_cells
@@ -169,7 +169,7 @@ def _compare_heights(heights: FloatArray, reference: FloatArray, config: PatchCo
 
 
 def _differences(heights: FloatArray, middle: FloatArray, largest: int, config: PatchConfig) -> FloatArray:
-    """Mean difference in height (2 n + 1, 2 n + 1) for every shift of up to n cells; infinite where too little shows."""
+    """Mean difference in height (2 n + 1, 2 n + 1) for shifts of up to n cells; infinite where too little shows."""
     views = np.lib.stride_tricks.sliding_window_view(heights, middle.shape)
     apart = np.abs(views - middle)
     known = np.isfinite(apart)
