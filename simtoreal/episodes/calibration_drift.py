@@ -31,8 +31,9 @@ class DriftLimits:
     min_features: int = 12
     min_flow_px: float = 2.0  # median: a scene that hardly moves says little
     max_pairs: int = 12
-    max_drift_frac: float = 0.006  # of the image width, for cameras on the wrist
-    max_drift_of_flow: float = 0.25  # likewise: both must be exceeded
+    max_drift_px: float = 1.5  # of cameras on the wrist; of this and the next two, all must be exceeded
+    max_drift_frac: float = 0.006  # of the image width
+    max_drift_of_flow: float = 0.25
     max_shift_frac: float = 0.006  # of the image width, of the scene before a camera that stands
 
 

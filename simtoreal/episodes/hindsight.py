@@ -16,7 +16,16 @@ from simtoreal.episodes.arm_tracks import ArmTracks, FloatArray, StoredEpisode, 
 from simtoreal.episodes.grasp_attempts import Attempt, AttemptConfig, Outcome, find_attempts
 from simtoreal.episodes.grasp_views import GraspView, PosedImage, Sight, posed, view_grasp
 from simtoreal.episodes.records import EpisodeFrame
-from simtoreal.episodes.table_patches import Comparison, PatchConfig, TablePatch, Verdict, compare, merged, table_patch
+from simtoreal.episodes.table_patches import (
+    Comparison,
+    PatchConfig,
+    TablePatch,
+    Verdict,
+    compare,
+    merged,
+    off_centre_m,
+    table_patch,
+)
 
 _FAILED = (Outcome.EMPTY, Outcome.SLIPPED)
 _LABELS = (Outcome.HELD, *_FAILED)
@@ -145,7 +154,7 @@ def _trust(number: int, attempts: Sequence[Attempt], seen: Sequence[_Seen], conf
     attempt = attempts[number]
     references, first = _references(number, attempts, seen, config)
     why = ["after the jaws closed"] * len(seen)
-    ended = ""  # why nothing earlier can be labelled
+    ended = _pushed(attempt, references, config)  # why nothing earlier can be labelled
     for index in reversed(range(len(seen))):
         if seen[index].t_s >= attempt.closes_s:
             continue
@@ -165,6 +174,17 @@ def _trust(number: int, attempts: Sequence[Attempt], seen: Sequence[_Seen], conf
             if verdict is Verdict.MOVED:
                 why[index] = ended = "it moved afterwards"
     return why
+
+
+def _pushed(attempt: Attempt, references: Mapping[str, TablePatch], config: HindsightConfig) -> str:
+    """Whether the jaws met the thing so far off their middle that they pushed it while the hand hid it."""
+    apart = [off_centre_m(patch, attempt.T_base_tcp, config.patches) for patch in references.values()]
+    pushed = any(value is not None and abs(value) > config.patches.max_off_centre_m for value in apart)
+    return "it lay beside the middle of the jaws, which may have pushed it" if pushed and _holds(attempt) else ""
+
+
+def _holds(attempt: Attempt) -> bool:
+    return attempt.outcome is Outcome.HELD
 
 
 def _references(

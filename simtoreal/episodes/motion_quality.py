@@ -62,15 +62,15 @@ class WristWatch:
     def findings(self, episode: int, width_px: int) -> list[Finding]:
         """At most one."""
         numbers = self.numbers()
-        limit_px = self.limits.max_drift_frac * width_px
+        limit_px = max(self.limits.max_drift_px, self.limits.max_drift_frac * width_px)
         if len(self.pairs) < 3 or numbers["drift_px"] <= max(
             limit_px, self.limits.max_drift_of_flow * numbers["flow_px"]
         ):
             return []
         advice = (
             f"Points of the still scene appear {numbers['drift_px']:.1f} px from where calibration and tool pose put "
-            f"them while they move by {numbers['flow_px']:.0f} px: calibrate intrinsics and mount anew, or check whether "
-            "pictures are late."
+            f"them while they move by {numbers['flow_px']:.0f} px: calibrate intrinsics and mount anew, or "
+            "check whether pictures are late."
         )
         picture = None if self._worst is None else self._worst[1]
         where = [pair.frame for pair in self.pairs]

@@ -1,7 +1,7 @@
 """What can be seen in the pictures of one camera: too dark, too bright, blurred, frozen, missing."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -133,13 +133,12 @@ def measure_picture(rgb: NDArray[np.uint8], limits: PictureLimits) -> PictureMea
     scale = min(1.0, _LOOK_PX / rgb.shape[1])
     size = max(16, round(scale * rgb.shape[1])), max(16, round(scale * rgb.shape[0]))
     grey = cv2.cvtColor(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-    grey = np.asarray(grey, dtype=np.uint8)
     bright, dark = np.percentile(grey, [50, 90])
     blur = blurriness(grey) if float(grey.std()) > limits.min_contrast else float("nan")
     return PictureMeasures(float(dark), float(bright), blur, False)
 
 
-def blurriness(grey: NDArray[np.uint8]) -> float:
+def blurriness(grey: NDArray[Any]) -> float:
     """How little a picture (H, W) loses when it is blurred, from 0 (sharp) to 1.
 
     Crete, Dolmiere, Ladret and Nicolas, "The blur effect", 2007.

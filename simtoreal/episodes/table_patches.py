@@ -59,6 +59,12 @@ class PatchConfig:
     better_frac: float = 0.75  # a shift counts if it leaves less than this of the difference
     min_correlation: float = 0.65  # of shades of what did not move
     shift_gain: float = 0.08  # by which a shift must correlate better
+    tip_depth_m: float = 0.004  # below the point between the finger tips, what they meet
+    jaw_half_m: float = 0.008  # half of the width of a finger
+    tip_clear_m: float = 0.006  # above the table, what is surely not the table
+    opening_half_m: float = 0.036  # a little less than half of the widest opening
+    min_met: int = 4  # cells
+    max_off_centre_m: float = 0.008  # that jaws push a thing before its label is not believed
 
     @property
     def num_cells(self) -> int:
@@ -87,6 +93,23 @@ def compare(patch: TablePatch, reference: TablePatch, config: PatchConfig) -> Co
         return by_height
     by_shade = _compare_shades(patch.shades, reference.shades, config)
     return by_shade or by_height or Comparison(Verdict.DOUBT, float("nan"), float("nan"), "nothing")
+
+
+def off_centre_m(reference: TablePatch, T_base_grasp: FloatArray, config: PatchConfig) -> float | None:
+    """How far beside the jaws' middle the thing lay that they closed on, along their way; None where that is not seen.
+
+    Jaws that meet a thing off their middle push it there while the hand hides it, so that no picture shows the motion.
+    """
+    closing, approach = T_base_grasp[:2, 0], T_base_grasp[:3, 2]
+    if approach[2] > -0.9 or not np.isfinite(reference.heights_m).any():
+        return None  # seen from above, only jaws that come from above have a middle
+    offsets = config.cell_m * (np.arange(config.num_cells) - config.num_cells // 2)
+    x, y = np.meshgrid(offsets, offsets)
+    along, aside = closing[0] * x + closing[1] * y, closing[0] * y - closing[1] * x
+    floor_m = max(T_base_grasp[2, 3] - config.tip_depth_m, _table_m(reference.heights_m) + config.tip_clear_m)
+    between = (np.abs(aside) <= config.jaw_half_m) & (np.abs(along) <= config.opening_half_m)
+    met = along[between & (reference.heights_m > floor_m)]
+    return 0.5 * float(met.min() + met.max()) if met.size >= config.min_met else None
 
 
 # --- views from above
@@ -156,7 +179,7 @@ def _compare_heights(heights: FloatArray, reference: FloatArray, config: PatchCo
     known = np.isfinite(reference)
     if known.sum() < config.min_cells:
         return None
-    table_m = float(np.percentile(reference[known], 15))
+    table_m = _table_m(reference)
     reach, core = config.num_cells // 2, round(config.core_m / config.cell_m)
     inner = slice(reach - core, reach + core + 1)
     middle = reference[inner, inner]
@@ -166,6 +189,11 @@ def _compare_heights(heights: FloatArray, reference: FloatArray, config: PatchCo
         return None
     differences = _differences(heights, middle, reach - core, config)
     return _judge_heights(differences, config)
+
+
+def _table_m(heights: FloatArray) -> float:
+    """Height of the table; things do not cover more than most of a patch."""
+    return float(np.percentile(heights[np.isfinite(heights)], 15))
 
 
 def _differences(heights: FloatArray, middle: FloatArray, largest: int, config: PatchConfig) -> FloatArray:
