@@ -1,4 +1,4 @@
-"""`simtoreal inspect episodes=DIR`: a page about a dataset with its labels, paths, timing, and what is wrong with it."""
+"""`simtoreal inspect episodes=DIR`: a page about a dataset: labels, paths, timing, and what is wrong with it."""
 
 import json
 from collections import Counter
@@ -14,6 +14,7 @@ from simtoreal.episodes.dataset_survey import Survey, summary_rows, survey, with
 from simtoreal.episodes.findings import SEVERITIES, Finding, worst_first
 from simtoreal.episodes.label_pictures import Sheet, path_plots, sheets
 from simtoreal.episodes.reader import DatasetReader
+from simtoreal.episodes.timeline import StreamTiming
 from simtoreal.evaluation.charts import LineChart
 from simtoreal.evaluation.inspection_tables import terminal_table
 from simtoreal.evaluation.output_files import make_folder, write_text_atomic
@@ -148,17 +149,7 @@ def _shown(reader: DatasetReader, item: Survey) -> ShownEpisode:
     reasons = "; ".join(f"{why} ({count})" for why, count in without_grasp(labels).items())
     about = f"{len(episode)} frames, {labels.num_positive} with a grasp, {labels.num_negative} with a failed one."
     timing = item.quality.timing
-    streams = [
-        (
-            s.name,
-            str(s.num),
-            f"{s.rate_hz:.2f}",
-            f"{1e3 * s.jitter_s:.1f}",
-            f"{1e3 * s.longest_gap_s:.0f}",
-            str(s.num_gaps),
-        )
-        for s in timing.streams
-    ]
+    streams = [_stream_row(stream) for stream in timing.streams]
     columns = ("stream", "samples", "rate (Hz)", "jitter (ms)", "longest gap (ms)", "gaps")
     lags = [f"{pair}: {lag.text}" for pair, lag in timing.lags.items()] + list(timing.remarks)
     info = episode.info
@@ -171,6 +162,11 @@ def _shown(reader: DatasetReader, item: Survey) -> ShownEpisode:
         Table("Timing", columns, streams),
         lags,
     )
+
+
+def _stream_row(stream: StreamTiming) -> tuple[str, ...]:
+    jitter, longest = f"{1e3 * stream.jitter_s:.1f}", f"{1e3 * stream.longest_gap_s:.0f}"
+    return stream.name, str(stream.num), f"{stream.rate_hz:.2f}", jitter, longest, str(stream.num_gaps)
 
 
 def _episode_table(surveys: Sequence[Survey]) -> Table:

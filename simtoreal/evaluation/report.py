@@ -176,6 +176,7 @@ def _arms(info: Mapping[str, Any]) -> list[tuple[str, Summary]]:
 
 
 def charts(plots: Sequence[CurvePlot]) -> list[LineChart]:
+    """Plots laid out for `macros.html.j2`; without those that have nothing to show."""
     laid_out = (line_chart(plot) for plot in plots)
     return [chart for chart in laid_out if chart is not None]
 
