@@ -72,6 +72,8 @@ def wrist_drift(frame: int, before: PosedImage, after: PosedImage, limits: Drift
     if len(seen_px) < limits.min_features:
         return None
     flow_px = np.linalg.norm(seen_px - start_px, axis=1)
+    if float(np.median(flow_px)) < 0.1 * limits.min_flow_px:
+        return None  # the very picture once more
     moves = flow_px > 0.3 * np.median(flow_px)  # the hand moves with the camera and stands still in the picture
     if float(np.median(flow_px[moves])) < limits.min_flow_px or moves.sum() < limits.min_features:
         return None
