@@ -2,9 +2,9 @@
 
     python benchmarks/hindsight.py [--quick]        (pip install -e '.[mujoco]')
 
-The oracle and the shipped policy grasp; in every third episode somebody moves every object by 15 to 60 mm while the hand
-is on its way. The truth of a label is the pose that the grasp has in the object, 0.3 s after the jaws stopped, carried
-to where the object was when the picture was taken. What is recorded is kept in runs/benchmarks/hindsight.
+The oracle and the shipped policy grasp; in every third episode somebody moves every object by 15 to 60 mm while the
+hand is on its way. The truth of a label is the pose that the grasp has in the object, 0.3 s after the jaws stopped,
+carried to where the object was when the picture was taken. What is recorded is kept in runs/benchmarks/hindsight.
 """
 
 import os

@@ -46,7 +46,6 @@ class AttemptConfig:
     still_m: float = 0.001  # jaws that move less than this in `still_s` are still
     still_s: float = 0.15
     lift_m: float = 0.03  # a tool that rises this far with the jaws apart holds something
-    lost_m: float = 0.006  # a width that shrinks by this after closing: something slips out
 
 
 def find_attempts(tracks: ArmTracks, success: bool | None = None, config: AttemptConfig | None = None) -> list[Attempt]:
@@ -139,15 +138,13 @@ def _stops_at(tracks: ArmTracks, first: int, stop: int, config: AttemptConfig) -
     return None
 
 
-def _fate(
-    tracks: ArmTracks, closed: int, stop: int, nothing_m: float, config: AttemptConfig
-) -> tuple[Outcome, int]:
+def _fate(tracks: ArmTracks, closed: int, stop: int, nothing_m: float, config: AttemptConfig) -> tuple[Outcome, int]:
     """What became of a closing, and the index at which it ended."""
     width_m = float(tracks.width_m[closed])
     if width_m <= nothing_m:
         return Outcome.EMPTY, stop
     widths, heights = tracks.width_m[closed:stop], tracks.heights_m[closed:stop]
-    lost = np.flatnonzero((widths <= nothing_m) | (widths < width_m - config.lost_m))
+    lost = np.flatnonzero(widths <= nothing_m)  # what turns between the jaws may let them closer, and is still held
     if lost.size:
         return Outcome.SLIPPED, closed + int(lost[0])
     rose_m = float(np.nanmax(heights, initial=-np.inf) - heights[0])

@@ -78,8 +78,8 @@ def view_grasp(T_base_grasp: FloatArray, width_m: float, at: PosedImage, T_base_
     Args:
         T_base_tcp: the tool when the picture was taken, for a camera that moves with it; None where it is not known.
     """
-    half = 0.5 * width_m
-    centre, left, right = pixels_of(frames.apply(T_base_grasp, [[0, 0, 0], [-half, 0, 0], [half, 0, 0]]), at)
+    points = 0.5 * width_m * np.array([[0.0, 0.0, 0.0], [-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    centre, left, right = pixels_of(frames.apply(T_base_grasp, points), at)
     across = right - left
     depth_m = float(frames.apply(frames.invert(at.T_base_cam), T_base_grasp[:3, 3])[2])
     sight = _sight(centre, depth_m, at)

@@ -1,11 +1,11 @@
 """Grasp labels from hindsight: where the jaws closed on an object is where it could have been grasped all along.
 
-The tool pose at the moment of closing labels the frames before it, through forward kinematics and the calibration of the
-cameras: as a grasp where something was held, as a failed one where nothing was. A frame is labelled by the next
+The tool pose at the moment of closing labels the frames before it, through forward kinematics and the calibration of
+the cameras: as a grasp where something was held, as a failed one where nothing was. A frame is labelled by the next
 closing that held something, and by every failed one before that.
 
 A label is true only for what has not moved since. So each frame is compared with what the cameras saw last before the
-jaws closed (see `table_patches`); one motion ends the labels of all frames before it, and a doubt that of its own frame.
+jaws closed (see `table_patches`); one motion ends the labels of all frames before it, a doubt that of its own frame.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,16 @@ from simtoreal.episodes.arm_tracks import ArmTracks, FloatArray, StoredEpisode, 
 from simtoreal.episodes.grasp_attempts import Attempt, AttemptConfig, Outcome, find_attempts
 from simtoreal.episodes.grasp_views import GraspView, PosedImage, Sight, posed, view_grasp
 from simtoreal.episodes.records import EpisodeFrame
-from simtoreal.episodes.table_patches import Comparison, PatchConfig, TablePatch, Verdict, compare, merged, table_patch
+from simtoreal.episodes.table_patches import (
+    Comparison,
+    PatchConfig,
+    TablePatch,
+    Verdict,
+    compare,
+    merged,
+    off_centre_m,
+    table_patch,
+)
 
 _FAILED = (Outcome.EMPTY, Outcome.SLIPPED)
 _LABELS = (Outcome.HELD, *_FAILED)
@@ -145,7 +154,7 @@ def _trust(number: int, attempts: Sequence[Attempt], seen: Sequence[_Seen], conf
     attempt = attempts[number]
     references, first = _references(number, attempts, seen, config)
     why = ["after the jaws closed"] * len(seen)
-    ended = ""  # why nothing earlier can be labelled
+    ended = _pushed(attempt, references, config)  # why nothing earlier can be labelled
     for index in reversed(range(len(seen))):
         if seen[index].t_s >= attempt.closes_s:
             continue
@@ -167,10 +176,21 @@ def _trust(number: int, attempts: Sequence[Attempt], seen: Sequence[_Seen], conf
     return why
 
 
+def _pushed(attempt: Attempt, references: Mapping[str, TablePatch], config: HindsightConfig) -> str:
+    """Whether the jaws met the thing so far off their middle that they pushed it while the hand hid it."""
+    apart = [off_centre_m(patch, attempt.T_base_tcp, config.patches) for patch in references.values()]
+    pushed = any(value is not None and abs(value) > config.patches.max_off_centre_m for value in apart)
+    return "it lay beside the middle of the jaws, which may have pushed it" if pushed and _holds(attempt) else ""
+
+
+def _holds(attempt: Attempt) -> bool:
+    return attempt.outcome is Outcome.HELD
+
+
 def _references(
     number: int, attempts: Sequence[Attempt], seen: Sequence[_Seen], config: HindsightConfig
 ) -> tuple[dict[str, TablePatch], int]:
-    """What each camera saw last of the place before the jaws closed, after any earlier closing; and from which frame."""
+    """What each camera saw last of the place, between any earlier closing and this one; and from which frame."""
     attempt = attempts[number]
     since_s = max([other.ends_s for other in attempts[:number]], default=-float("inf"))
     since_s = max(since_s, attempt.begins_s - config.max_reference_age_s)
@@ -213,6 +233,4 @@ def _labels(index: int, seen: _Seen, attempts: Sequence[Attempt], trust: Mapping
 
 def _label(number: int, attempts: Sequence[Attempt], seen: _Seen) -> GraspLabel:
     attempt = attempts[number]
-    return GraspLabel(
-        attempt.outcome is Outcome.HELD, number, attempt.T_base_tcp, attempt.width_m, seen.views[number]
-    )
+    return GraspLabel(attempt.outcome is Outcome.HELD, number, attempt.T_base_tcp, attempt.width_m, seen.views[number])

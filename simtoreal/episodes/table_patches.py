@@ -1,9 +1,9 @@
 """The surroundings of a grasp as if seen from straight above, and whether two such views show the same.
 
-A picture is brought onto a grid in the plane of the grasp with the known pose of its camera, so that what stays where it
-is stays in its cell, however the camera moved. Depth gives heights, colour gives shades. The heights decide where
-something stands out of the table; the shades decide where nothing does, or where there is no depth. When in doubt, it
-is doubt that is said.
+A picture is brought onto a grid in the plane of the grasp with the known pose of its camera, so that what stays where
+it is stays in its cell, however the camera moved. Depth gives heights, colour gives shades. The heights decide where
+something stands out of the table; the shades decide where the heights cannot, or where there are none. When in doubt,
+it is doubt that is said.
 """
 
 from dataclasses import dataclass
@@ -54,11 +54,17 @@ class PatchConfig:
     min_cells: int = 12
     still_m: float = 0.0061  # a best shift up to this is no motion: calibration and depth have errors
     moved_m: float = 0.0079
-    max_difference_m: float = 0.006  # mean between heights of what did not move
+    max_difference_m: float = 0.009  # mean between heights of what did not move
     clip_m: float = 0.03  # larger differences count as this
     better_frac: float = 0.75  # a shift counts if it leaves less than this of the difference
     min_correlation: float = 0.65  # of shades of what did not move
     shift_gain: float = 0.08  # by which a shift must correlate better
+    tip_depth_m: float = 0.004  # below the point between the finger tips, what they meet
+    jaw_half_m: float = 0.008  # half of the width of a finger
+    tip_clear_m: float = 0.006  # above the table, what is surely not the table
+    opening_half_m: float = 0.036  # a little less than half of the widest opening
+    min_met: int = 4  # cells
+    max_off_centre_m: float = 0.008  # that jaws push a thing before its label is not believed
 
     @property
     def num_cells(self) -> int:
@@ -83,10 +89,27 @@ def merged(patches: list[TablePatch]) -> TablePatch:
 def compare(patch: TablePatch, reference: TablePatch, config: PatchConfig) -> Comparison:
     """Whether what a reference shows lies where it lay in another view."""
     by_height = _compare_heights(patch.heights_m, reference.heights_m, config)
-    if by_height is not None:
+    if by_height is not None and by_height.verdict is not Verdict.DOUBT:
         return by_height
     by_shade = _compare_shades(patch.shades, reference.shades, config)
-    return by_shade or Comparison(Verdict.DOUBT, float("nan"), float("nan"), "nothing")
+    return by_shade or by_height or Comparison(Verdict.DOUBT, float("nan"), float("nan"), "nothing")
+
+
+def off_centre_m(reference: TablePatch, T_base_grasp: FloatArray, config: PatchConfig) -> float | None:
+    """How far beside the jaws' middle the thing lay that they closed on, along their way; None where that is not seen.
+
+    Jaws that meet a thing off their middle push it there while the hand hides it, so that no picture shows the motion.
+    """
+    closing, approach = T_base_grasp[:2, 0], T_base_grasp[:3, 2]
+    if approach[2] > -0.9 or not np.isfinite(reference.heights_m).any():
+        return None  # seen from above, only jaws that come from above have a middle
+    offsets = config.cell_m * (np.arange(config.num_cells) - config.num_cells // 2)
+    x, y = np.meshgrid(offsets, offsets)
+    along, aside = closing[0] * x + closing[1] * y, closing[0] * y - closing[1] * x
+    floor_m = max(T_base_grasp[2, 3] - config.tip_depth_m, _table_m(reference.heights_m) + config.tip_clear_m)
+    between = (np.abs(aside) <= config.jaw_half_m) & (np.abs(along) <= config.opening_half_m)
+    met = along[between & (reference.heights_m > floor_m)]
+    return 0.5 * float(met.min() + met.max()) if met.size >= config.min_met else None
 
 
 # --- views from above
@@ -110,7 +133,7 @@ def _shades(at: PosedImage, centre_m: FloatArray, config: PatchConfig) -> FloatA
 
 
 def _heights(at: PosedImage, centre_m: FloatArray, config: PatchConfig) -> FloatArray:
-    """The median height of the points in each cell."""
+    """The mean height of the points in each cell."""
     assert at.image.depth_m is not None
     points = _points_near(at, centre_m, config)
     size = config.num_cells
@@ -156,7 +179,7 @@ def _compare_heights(heights: FloatArray, reference: FloatArray, config: PatchCo
     known = np.isfinite(reference)
     if known.sum() < config.min_cells:
         return None
-    table_m = float(np.percentile(reference[known], 15))
+    table_m = _table_m(reference)
     reach, core = config.num_cells // 2, round(config.core_m / config.cell_m)
     inner = slice(reach - core, reach + core + 1)
     middle = reference[inner, inner]
@@ -164,19 +187,27 @@ def _compare_heights(heights: FloatArray, reference: FloatArray, config: PatchCo
     seen = np.isfinite(heights[inner, inner])
     if stands_out.sum() < config.min_cells or (stands_out & seen).sum() < 0.5 * stands_out.sum():
         return None
-    differences = _differences(heights, middle, reach - core, config)
+    differences = _differences(heights, middle, table_m + config.stands_out_m, config)
     return _judge_heights(differences, config)
 
 
-def _differences(heights: FloatArray, middle: FloatArray, largest: int, config: PatchConfig) -> FloatArray:
-    """Mean difference in height (2 n + 1, 2 n + 1) for every shift of up to n cells; infinite where too little shows."""
+def _table_m(heights: FloatArray) -> float:
+    """Height of the table; things do not cover more than most of a patch."""
+    return float(np.percentile(heights[np.isfinite(heights)], 15))
+
+
+def _differences(heights: FloatArray, middle: FloatArray, above_m: float, config: PatchConfig) -> FloatArray:
+    """Mean difference in height for every shift of the cells in which either shows something that stands out.
+
+    The bare table around would hide that a small thing has gone. Infinite where too little shows.
+    """
     views = np.lib.stride_tricks.sliding_window_view(heights, middle.shape)
     apart = np.abs(views - middle)
-    known = np.isfinite(apart)
+    known = np.isfinite(apart) & ((views > above_m) | (middle > above_m))
     total = np.where(known, np.minimum(apart, config.clip_m), 0.0).sum(axis=(2, 3))
     count = known.sum(axis=(2, 3))
-    assert views.shape[:2] == (2 * largest + 1, 2 * largest + 1)
-    return np.where(count >= 0.4 * np.isfinite(middle).sum(), total / np.maximum(count, 1), np.inf)
+    enough = max(config.min_cells, 0.5 * float((middle > above_m).sum()))
+    return np.where(count >= enough, total / np.maximum(count, 1), np.inf)
 
 
 def _judge_heights(differences: FloatArray, config: PatchConfig) -> Comparison:
