@@ -1,10 +1,15 @@
 """Low-rank adapters beside frozen convolutions (LoRA, Hu et al., arXiv 2106.09685), merged into plain weights."""
 
+import copy
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from simtoreal.transfer.stages import Mover
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 class LowRank(nn.Module):
@@ -39,11 +44,19 @@ def add_adapters(net: nn.Module, rank: int, seed: int) -> list[Mover]:
     return moving
 
 
-def merge_adapters(net: nn.Module) -> None:
-    """Makes plain weights of what the adapters add up to; a net without adapters stays as it is."""
-    for module in list(net.modules()):
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+def merged(net: Net, plain: Net) -> Net:
+    """A copy of a net in which what the adapters add up to is part of plain weights.
+
+    torch could take the adapters off the net itself, but that changes a class which copies of the net share.
+
+    Args:
+        net: with adapters, or without; left as it is.
+        plain: a net of the same form without adapters, to copy.
+    """
+    copied = copy.deepcopy(plain)
+    values = {**effective_weights(net), **dict(net.named_buffers())}
+    copied.load_state_dict({name: value.detach().clone() for name, value in values.items()})
+    return copied
 
 
 def effective_weights(net: nn.Module) -> dict[str, Tensor]:

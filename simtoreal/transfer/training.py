@@ -17,7 +17,7 @@ from simtoreal.policies.view import ViewSpec
 from simtoreal.pretraining.frame_sets import FrameSet
 from simtoreal.pretraining.perception import grasp_loss, make_batch
 from simtoreal.transfer import normalisation
-from simtoreal.transfer.adapters import add_adapters, merge_adapters
+from simtoreal.transfer.adapters import add_adapters, merged
 from simtoreal.transfer.anchors import Anchor, anchor_at, as_targets, ewc, fisher, l2sp
 from simtoreal.transfer.batches import Batch, BatchMaker, draw_balanced
 from simtoreal.transfer.grasp_score import mean_miss, score_real
@@ -129,8 +129,7 @@ class _Training:
                     best_miss, best_steps, best = miss, step + 1, copy.deepcopy(self.net.state_dict())
         if judged:
             self.net.load_state_dict(best)
-        merge_adapters(self.net)
-        self.net.requires_grad_(False)
+        self.net = merged(self.net, self._source).requires_grad_(False)
         return (best_steps, best_miss) if judged else (steps, math.nan)
 
     def _step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
@@ -201,8 +200,7 @@ class _Training:
     def _look(self) -> float:
         if not len(self._validation):
             return math.nan
-        net = copy.deepcopy(self.net).cpu().eval()
-        merge_adapters(net)
+        net = merged(self.net, self._source).cpu().eval()
         return mean_miss(score_real(net, self._domain.real, self._validation, self._domain.view))
 
     def _make_anchor(self) -> Anchor:

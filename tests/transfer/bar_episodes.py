@@ -18,7 +18,8 @@ STEPS_DOWN, STEPS_CLOSED, STEPS_UP = 16, 8, 8
 
 def info(**camera: Any) -> EpisodeInfo:
     nominal: dict[str, Any] = {
-        "width_px": SIZE[1], "height_px": SIZE[0], "has_depth": True, "mount": "wrist", "K": K, "T_mount_cam": T_TCP_CAM,
+        "width_px": SIZE[1], "height_px": SIZE[0], "has_depth": True, "mount": "wrist", "K": K,
+        "T_mount_cam": T_TCP_CAM,
     }  # fmt: skip
     return EpisodeInfo(20.0, {"wrist": CameraInfo(**{**nominal, **camera})}, domain="mujoco", object_name="bar")
 

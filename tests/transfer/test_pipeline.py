@@ -1,7 +1,8 @@
-"""`simtoreal finetune` from a folder of episodes to bundle, ledger and page, with a small net and without a simulator."""
+"""`simtoreal finetune` from a folder of episodes to bundle, ledger and page: a small net, and no simulator."""
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -20,13 +21,13 @@ from simtoreal.perception_error import PerceptionError
 from simtoreal.policies.encoders import GraspNet
 from simtoreal.policies.load import encoder_weights, load_encoder, view_record
 from simtoreal.schema import ConfigError
-from simtoreal.transfer import pipeline
+from simtoreal.transfer import arms, pipeline
 from simtoreal.transfer.pipeline import EXIT_HARMED, finetune
 from simtoreal.transfer.settings import FinetuneConfig
 from simtoreal.transfer.training import Domain
 
 STRATEGY = {
-    "name": "quick", "about": "for a test", "steps": 60, "batch_size": 8, "learning_rate": 0.005, "unknown_weight": 0.3,
+    "name": "quick", "about": "for a test", "steps": 40, "batch_size": 8, "learning_rate": 0.005, "unknown_weight": 0.3,
     "depths": {"heads": 1.0, "body": 1.0, "num_stages": 100},
 }  # fmt: skip
 
@@ -46,26 +47,42 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("recorded") / "dataset", (True,) * 6 + (False,))
 
 
-@pytest.fixture
-def config(source_folder: Path, recorded: Path, tmp_path: Path) -> FinetuneConfig:
-    path = tmp_path / "quick.yaml"
+def settings(source_folder: Path, recorded: Path, out: Path) -> FinetuneConfig:
+    out.parent.mkdir(exist_ok=True)
+    path = out.parent / "quick.yaml"
     path.write_text(yaml.safe_dump(STRATEGY))
     return FinetuneConfig(
-        bundle=str(source_folder), episodes=recorded, strategy="auto", candidates=("zero_shot", str(path)),
-        out=tmp_path / "out", simulated_frames=0, max_frames=4, workers=1,
+        bundle=str(source_folder), episodes=recorded, strategy="auto", candidates=("zero_shot", str(path)), out=out,
+        simulated_frames=0, max_frames=4, workers=1,
     )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def short_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def short_scratch() -> Iterator[None]:
     """Training from nothing takes 400 steps otherwise."""
-    real = pipeline.run_arms.__globals__["load_strategy"]
-    monkeypatch.setitem(pipeline.run_arms.__globals__, "load_strategy", lambda name: replace(real(name), steps=4))
+    real = arms.load_strategy
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arms, "load_strategy", lambda name: replace(real(name), steps=4))
+        yield
 
 
-def test_an_improvement_ships_and_the_ledger_says_why(config: FinetuneConfig, capsys: pytest.CaptureFixture[str]):
+@pytest.fixture(scope="module")
+def finished(source_folder: Path, recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a fine-tuning that helped."""
+    config = settings(source_folder, recorded, tmp_path_factory.mktemp("finished") / "out")
     assert finetune(config) == 0
-    ledger = json.loads((config.out / "ledger.json").read_text())
+    return config.out
+
+
+@pytest.fixture
+def config(source_folder: Path, recorded: Path, tmp_path: Path, finished: Path) -> FinetuneConfig:
+    """The same settings in a folder of their own, with the trainings done already."""
+    shutil.copytree(finished / "trainings", tmp_path / "out" / "trainings")
+    return settings(source_folder, recorded, tmp_path / "out")
+
+
+def test_an_improvement_ships_and_the_ledger_says_why(finished: Path, source_folder: Path):
+    ledger = json.loads((finished / "ledger.json").read_text())
     assert ledger["verdict"] == "improved"
     assert ledger["shipped"] == "fine_tuned"
     assert ledger["arms"]["fine_tuned"]["miss"]["mean"] < ledger["arms"]["source"]["miss"]["mean"]
@@ -75,24 +92,23 @@ def test_an_improvement_ships_and_the_ledger_says_why(config: FinetuneConfig, ca
     assert [row["strategy"] for row in ledger["auto"]["tried"]] == ["zero_shot", "quick"]
     assert ledger["cost"]["num_trainable"] == ledger["cost"]["num_parameters"]
     assert ledger["forgetting"] is None
-    shipped, source = load_bundle(config.out / "bundle"), load_bundle(Path(config.bundle))
+    shipped, source = load_bundle(finished / "bundle"), load_bundle(source_folder)
     assert not np.array_equal(shipped.encoder_weights["readout.weight"], source.encoder_weights["readout.weight"])
     assert shipped.provenance["finetuning"]["verdict"] == "improved"
     load_encoder(shipped)
-    page = (config.out / "report.html").read_text()
-    assert "Fine-tuning: improved" in page
-    assert "verdict: improved" in capsys.readouterr().out
+    assert "Fine-tuning: improved" in (finished / "report.html").read_text()
 
 
-def test_a_second_run_trains_nothing_and_says_the_same(config: FinetuneConfig):
-    finetune(config)
-    before = json.loads((config.out / "ledger.json").read_text())
+def test_a_second_run_trains_nothing_and_says_the_same(
+    config: FinetuneConfig, finished: Path, capsys: pytest.CaptureFixture[str]
+):
     files = {path: path.stat().st_mtime_ns for path in (config.out / "trainings").iterdir()}
     finetune(config)
     assert {path: path.stat().st_mtime_ns for path in (config.out / "trainings").iterdir()} == files
-    after = json.loads((config.out / "ledger.json").read_text())
-    before["cost"].pop("wall_s"), after["cost"].pop("wall_s")
-    assert after == before
+    first, again = (json.loads((folder / "ledger.json").read_text()) for folder in (finished, config.out))
+    assert first["cost"].pop("wall_s") > again["cost"].pop("wall_s")
+    assert again == first
+    assert "verdict: improved" in capsys.readouterr().out
 
 
 def test_no_evidence_keeps_the_source(config: FinetuneConfig, source_folder: Path):
@@ -111,9 +127,9 @@ def harmful(monkeypatch: pytest.MonkeyPatch) -> None:
     real = pipeline.run_arms
 
     def swapped(*arguments: object) -> object:
-        arms = real(*arguments)  # type: ignore[arg-type]
-        held_out = {**arms.held_out, "source": arms.held_out["fine_tuned"], "fine_tuned": arms.held_out["source"]}
-        return arms._replace(held_out=held_out)
+        found = real(*arguments)  # type: ignore[arg-type]
+        source, tuned = found.held_out["source"], found.held_out["fine_tuned"]
+        return found._replace(held_out={**found.held_out, "source": tuned, "fine_tuned": source})
 
     monkeypatch.setattr(pipeline, "run_arms", swapped)
 

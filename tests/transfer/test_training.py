@@ -85,12 +85,13 @@ def test_normalisation_moves_statistics_and_no_weight(domain: Domain):
     assert all(name.endswith(("running_mean", "running_var")) for name in moved)
 
 
-def test_adapters_end_as_plain_weights(domain: Domain):
-    tuned = tune(strategy(depths=Depths(), adapter_rank=2), domain, Lesson(TRAIN, NOBODY, 0))
+@pytest.mark.parametrize("validation", [NOBODY, VALIDATION], ids=["alone", "stopped"])
+def test_adapters_end_as_plain_weights(domain: Domain, validation: np.ndarray):
+    tuned = tune(strategy(depths=Depths(), adapter_rank=2, steps=3), domain, Lesson(TRAIN, validation, 0))
     moved = changed(domain.source, tuned.net)
     assert tuned.net.state_dict().keys() == domain.source.state_dict().keys()
     assert all(name.endswith("weight") for name in moved)
-    assert "features.stem.0.0.weight" in moved
+    assert "features.stem.0.0.weight" in moved or tuned.steps == 0
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(domain: Domain):
