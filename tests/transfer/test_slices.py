@@ -1,0 +1,40 @@
+"""Slices: found where they are, and not found where there are none however many one looks at."""
+
+import numpy as np
+from bar_scenes import real_frames
+
+from simtoreal.transfer.slices import by_slice, describe
+
+
+def test_every_episode_is_in_one_slice_of_each_kind():
+    slices = describe(real_frames(7), np.arange(7))
+    assert set(slices) == {"object between the jaws", "picture", "place", "side"}
+    assert all(labels.shape == (7,) for labels in slices.values())
+    assert set(slices["side"]) == {"left", "right"}
+
+
+def test_who_lost_is_found_and_who_did_not_is_not():
+    rng = np.random.default_rng(0)
+    labels = np.array(["dark", "bright"] * 20)
+    gain = np.where(labels == "dark", -0.3, 0.0) + rng.normal(0.0, 0.05, 40)
+    rows = {row["slice"]: row for row in by_slice(gain, np.arange(40), {"picture": labels}, rng)}
+    assert rows["dark"]["high"] < 0
+    assert rows["dark"]["p_corrected"] < 0.01
+    assert rows["bright"]["low"] < 0 < rows["bright"]["high"]
+
+
+def test_looking_many_times_is_paid_for():
+    rng = np.random.default_rng(1)
+    alarms = 0
+    for _ in range(60):
+        gain = rng.normal(0.0, 0.1, 24)
+        slices = {str(kind): np.where(rng.random(24) < 0.5, "a", "b") for kind in range(5)}
+        alarms += any(row["p_corrected"] < 0.05 for row in by_slice(gain, np.arange(24), slices, rng))
+    assert alarms <= 7, "5 % of 60 is 3"
+
+
+def test_slices_of_fewer_than_three_episodes_say_nothing():
+    labels = np.array(["a", "a", "b", "b", "b"])
+    rows = by_slice(np.zeros(5), np.arange(5), {"kind": labels}, np.random.default_rng(0))
+    assert [row["slice"] for row in rows] == ["b"]
+    assert by_slice(np.zeros(2), np.arange(2), {"kind": np.array(["a", "b"])}, np.random.default_rng(0)) == []
