@@ -91,7 +91,7 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status.
 
-    0, 2 for an error that the message explains, 130 for Ctrl-C, or what the verb says, such as 3 of a harmful `finetune`.
+    0, 2 for an error that the message explains, 130 for Ctrl-C, or what the verb says: 3 for a harmful `finetune`.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:

@@ -20,7 +20,7 @@ class FinetuneConfig:
     episodes: Path | None = option(None, "dataset of recorded episodes; it must be given")
     strategy: str = option(AUTO, "auto, the name of a shipped strategy, or a YAML file")
     candidates: tuple[str, ...] = option(
-        ("zero_shot", "normalisation", "heads", "lora", "last_layers", "staged", "all"), "what strategy=auto tries"
+        ("zero_shot", "normalisation", "heads", "last_layers", "staged", "all", "lora"), "what strategy=auto tries"
     )
     out: Path = option(Path("runs/finetune"), "run folder; the bundle is written to its folder bundle/")
     budget_s: float = option(

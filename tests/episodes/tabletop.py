@@ -18,7 +18,7 @@ from simtoreal.episodes.writer import DatasetWriter, WriterSettings
 
 WIDTH_PX, HEIGHT_PX, FPS = 160, 120, 20.0
 K = np.array([[140.0, 0.0, 79.5], [0.0, 140.0, 59.5], [0.0, 0.0, 1.0]])
-T_TCP_CAM = frames.transform([0.0, -0.06, -0.12])
+T_TCP_CAM = frames.transform([0.0, -0.03, -0.22])
 OPEN_M, BOX_M, BOX_HEIGHT_M = 0.08, 0.04, 0.04
 GRASP_Z_M = 0.02
 _TEXTURE = cv2.resize(
