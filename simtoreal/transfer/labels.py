@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+import simtoreal
 from simtoreal.contracts import FloatArray
 from simtoreal.episodes.grasp_views import Sight
 from simtoreal.episodes.hindsight import GraspLabel, HindsightConfig, label_episode
@@ -48,7 +49,7 @@ class Hindsight:
 
     @property
     def version(self) -> str:
-        return f"{_VERSION} {self.config}"
+        return f"{_VERSION} {simtoreal.__version__} {self.config}"
 
     def label(self, episode: RecordedEpisode, camera: str) -> Sequence[LabelledFrame]:
         """The frames of an episode; where the place is hidden or out of view a frame has no label.
