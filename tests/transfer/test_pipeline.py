@@ -27,7 +27,7 @@ from simtoreal.transfer.settings import FinetuneConfig
 from simtoreal.transfer.training import Domain
 
 STRATEGY = {
-    "name": "quick", "about": "for a test", "steps": 40, "batch_size": 8, "learning_rate": 0.005, "unknown_weight": 0.3,
+    "name": "quick", "about": "for a test", "steps": 24, "batch_size": 8, "learning_rate": 0.008, "unknown_weight": 0.3,
     "depths": {"heads": 1.0, "body": 1.0, "num_stages": 100},
 }  # fmt: skip
 

@@ -8,7 +8,18 @@ from simtoreal.schema import ConfigError
 from simtoreal.transfer.settings import FinetuneConfig
 from simtoreal.transfer.strategy import Mixture, load_strategy, strategy_names
 
-WANTED = {"zero_shot", "normalisation", "last_layers", "heads", "staged", "all", "lora", "scratch"}
+WANTED = {
+    "zero_shot",
+    "normalisation",
+    "last_layers",
+    "heads",
+    "staged",
+    "all",
+    "lora",
+    "scratch",
+    "self_training",
+    "consistency",
+}
 
 
 @pytest.mark.parametrize("name", sorted(WANTED))
