@@ -84,7 +84,9 @@ def judgement_of(ledger: Mapping[str, Any]) -> Judgement:
 def _evidence(findings: Findings, gain: Difference, forgotten: dict[str, Any] | None) -> Evidence:
     online = None if findings.online is None else Difference(**findings.online["gain"])
     lost = None if forgotten is None else Difference(**forgotten["rise"])
-    return Evidence(gain, lost, online, suspicion(findings.label_shift))
+    home = None if findings.online is None else findings.online["source_simulator"]
+    home_gain = None if home is None else Difference(**home["gain"])
+    return Evidence(gain, lost, online, home_gain, suspicion(findings.label_shift))
 
 
 def _arm(scores: EpisodeScores) -> dict[str, Any]:

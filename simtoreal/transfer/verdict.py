@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from simtoreal.evaluation.statistics import Difference
 
+MAX_LOST = 0.02  # success in the source simulator that may be lost
 MAX_FORGOTTEN = 0.05  # rise of the miss on simulated frames that is harm once it is beyond doubt
 
 
@@ -29,6 +30,7 @@ class Evidence(NamedTuple):
     held_out_gain: Difference  # of the miss, on held-out episodes
     forgotten: Difference | None = None  # rise of the miss on simulated frames; None where there are none
     online_gain: Difference | None = None  # of success, in a world that was run
+    home_gain: Difference | None = None  # of success in the source simulator, where that was run too
     suspicion: str = ""  # about the labels, empty if there is none
 
 
@@ -42,6 +44,8 @@ def judge(evidence: Evidence) -> Judgement:
             f"simulated frames: the miss rose by {evidence.forgotten.mean:.3f} {_interval(evidence.forgotten)}, "
             f"and {MAX_FORGOTTEN} is the most that may be forgotten"
         )
+    if evidence.home_gain is not None and evidence.home_gain.high < -MAX_LOST:
+        harms.append(_sentence("source simulator", evidence.home_gain, "success"))
     if harms:
         return Judgement(Verdict.HARMED, harms)
     sentences = [_sentence(where, gain, what) for where, gain, what in known]
