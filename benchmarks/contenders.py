@@ -105,32 +105,38 @@ def panda_gym(look: bool) -> Contender:
     return gym_contender(f"panda-gym, {'with' if look else 'no'} images", env, simulation.sim.dt, look)
 
 
-def bare_cell(with_camera: bool) -> Contender:
-    """`BulletCell` alone, as evaluation drives it: no Gymnasium, no reward, no privileged grasps."""
+def bare_cell(with_camera: bool, world: str = "pybullet") -> Contender:
+    """A cell alone, as evaluation drives it: no Gymnasium, no reward, no privileged grasps; everything `default`."""
     import numpy as np
 
     from simtoreal.contracts import Action
     from simtoreal.envs.assets import default_cache_dir
-    from simtoreal.envs.bullet_cell import CONTROL_HZ, BulletCell, InvalidScene
+    from simtoreal.envs.camera_setup import CameraSetup
+    from simtoreal.envs.cell import InvalidScene
     from simtoreal.envs.object_sets import load_object_set
     from simtoreal.envs.randomization import load_randomization
+    from simtoreal.envs.reality import load_reality
     from simtoreal.envs.resting import RestingPoses
     from simtoreal.envs.robot import load_robot
-    from simtoreal.envs.scene import SceneSampler
-    from simtoreal.envs.simulated_camera import CameraSetup
+    from simtoreal.envs.worlds import WorldChoice, open_cell, open_scenes
 
     rng, cache_dir, robot = np.random.default_rng(0), default_cache_dir(), load_robot("panda")
-    sampler = SceneSampler(
-        load_object_set("random_train", cache_dir), RestingPoses(cache_dir), load_randomization("default")
+    plain = load_randomization("default").to_plain()
+    choice = (
+        WorldChoice("mujoco", {}, load_reality("default").to_plain())
+        if world == "mujoco"
+        else WorldChoice("pybullet", plain)
     )
-    cell = BulletCell(robot, CameraSetup.default("wrist", IMAGE_PX) if with_camera else None)
+    objects = load_object_set("random_train", cache_dir)
+    sampler = open_scenes(choice, objects, RestingPoses(cache_dir))
+    cell = open_cell(choice, robot, CameraSetup.default("wrist", IMAGE_PX) if with_camera else None)
     left = 0
 
     def reset() -> None:
         nonlocal left
         left = 160
         while True:
-            scene = sampler.sample((int(rng.integers(2**31)),), str(rng.choice(sampler.objects.names)))
+            scene = sampler.sample((int(rng.integers(2**31)),), str(rng.choice(objects.names)))
             with contextlib.suppress(InvalidScene):
                 cell.reset(scene)
                 return
@@ -147,8 +153,8 @@ def bare_cell(with_camera: bool) -> Contender:
             return True
         return left == 0
 
-    name = f"BulletCell {'with RGB-D' if with_camera else 'without camera'}"
-    return Contender(name, 1.0 / CONTROL_HZ, reset, step, cell.disconnect)
+    name = f"{type(cell).__name__} {'with RGB-D' if with_camera else 'without camera'}"
+    return Contender(name, 1.0 / cell.control_hz, reset, step, cell.disconnect)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ What is compared, and how it is kept fair:
 - All act at random, uniformly in their action space. Steps are timed; resets are timed apart and reported beside.
 - With images: `simtoreal/GraspCamera-v0` delivers a 64 x 64 RGB-D frame with sensor errors in every control step, in
   the `default` randomization; panda-gym renders 64 x 64 RGB with TinyRenderer in every control step.
+- `MujocoCell` delivers a 64 x 64 RGB-D frame of a cluttered table with shadows, lens and sensor errors in every control
+  step, in `reality=default`, with the software renderer on the same core.
 - Without images the control periods differ (0.05 s here, 0.04 s there), so simulated seconds per second are compared.
 
 The policy is timed on the observations of whole episodes: from image to action, as the control loop sees it. That is
@@ -36,7 +38,7 @@ from record import Row, save  # noqa: E402
 
 # Everything else is imported where it is needed: spawned workers import this file, and their memory is measured.
 
-TARGET_CAMERA, TARGET_STATE = 10.0, 1.5
+TARGET_CAMERA, TARGET_STATE, TARGET_SECOND_WORLD = 10.0, 1.5, 4.0
 TARGET_POLICY_MS, TARGET_WORKER_MB = 5.0, 600.0
 
 
@@ -69,11 +71,13 @@ def race(contenders: Sequence[Contender], effort: Effort) -> None:
 def simulator_rows(effort: Effort) -> list[Row]:
     camera, state = ours("simtoreal/GraspCamera-v0"), ours("simtoreal/GraspState-v0")
     cell_camera, cell = bare_cell(with_camera=True), bare_cell(with_camera=False)
+    second = bare_cell(with_camera=True, world="mujoco")
     peer_camera, peer = panda_gym(look=True), panda_gym(look=False)
-    race([camera, peer_camera, state, peer, cell_camera, cell], effort)
+    race([camera, peer_camera, state, peer, cell_camera, cell, second], effort)
     rows = [
         _ratio_row("with images", camera, peer_camera, TARGET_CAMERA, per_simulated_second=False),
         _ratio_row("with images", cell_camera, peer_camera, None, per_simulated_second=False),
+        _ratio_row("with images", second, peer_camera, TARGET_SECOND_WORLD, per_simulated_second=False),
         _ratio_row("without images", state, peer, TARGET_STATE, per_simulated_second=True),
         _ratio_row("without images", cell, peer, None, per_simulated_second=True),
     ]
@@ -169,7 +173,7 @@ def _write_untrained(folder: Path) -> None:
     from dataclasses import asdict
 
     from simtoreal.bundle import Bundle, CameraRecord, save_bundle
-    from simtoreal.envs.simulated_camera import CameraSetup
+    from simtoreal.envs.camera_setup import CameraSetup
     from simtoreal.head_interface import HeadScale
     from simtoreal.perception_error import PerceptionError
     from simtoreal.policies.encoders import EncoderSpec, build_encoder

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from simtoreal import frames
 from simtoreal.contracts import Action
 from simtoreal.envs.kinematics import SerialChain, toward
 from simtoreal.envs.robot import Gripper, RobotSpec
@@ -101,3 +102,23 @@ def _shortened(name: str, vector: Sequence[float] | FloatArray, longest: float) 
         raise ValueError(f"action: {name} must be three finite numbers, got {values}")
     share = longest / length if length > longest else 1.0
     return values[0] * share, values[1] * share, values[2] * share
+
+
+def solve_home(chain: SerialChain, robot: RobotSpec) -> FloatArray:
+    """Joint positions (J,) with the tool at the robot's home, pointing down.
+
+    Raises:
+        ValueError: the arm does not reach it.
+    """
+    start = np.array(robot.home_joint_positions_rad)
+    goal = frames.top_down(robot.home_position_m, 0.0)
+    q = start
+    for _ in range(20):
+        q = chain.inverse(goal, q, start, num_iterations=10)
+    error = float(np.abs(chain.forward(q) - goal).max())
+    if error > 2e-3:
+        raise ValueError(
+            f"{robot.name}: home_position_m {robot.home_position_m} cannot be reached pointing down "
+            f"(off by {error:.3f}); choose another or give a better home_joint_positions_rad"
+        )
+    return q

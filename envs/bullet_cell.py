@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from simtoreal import frames
 from simtoreal.contracts import Action, Observation
-from simtoreal.envs.arm_motion import ArmMotion, JawMotion, limited
+from simtoreal.envs.arm_motion import ArmMotion, JawMotion, limited, solve_home
 from simtoreal.envs.bullet_world import FREE_ITERATIONS, PHYSICS_HZ, PRESSING_ITERATIONS, BulletWorld
+from simtoreal.envs.camera_setup import CameraSetup
+from simtoreal.envs.cell import InvalidScene
 from simtoreal.envs.outcome import CLOSED_FRAC, Outcome, Reading
 from simtoreal.envs.robot import RobotSpec
 from simtoreal.envs.scene import WORKSPACE_CENTRE_M, Scene, footprint_radius_m
-from simtoreal.envs.simulated_camera import CameraSetup, SimulatedCamera, ViewState
+from simtoreal.envs.simulated_camera import SimulatedCamera, ViewState
 
 FloatArray = NDArray[np.float64]
 _STEPS_PER_TICK = 4
@@ -33,10 +35,6 @@ _REACH_M = 0.05  # a hand this far above everything touches nothing
 _NO_CAMERA_K, _NO_CAMERA_T = np.eye(3), np.eye(4)
 _NO_CAMERA_K.setflags(write=False)
 _NO_CAMERA_T.setflags(write=False)
-
-
-class InvalidScene(RuntimeError):
-    """The simulation lost the scene before or while it was used; draw another and count it, it is no failure."""
 
 
 class _Setpoint(NamedTuple):
@@ -58,7 +56,7 @@ class BulletCell:
         self.outcome = Outcome()
         self._world = BulletWorld(robot)
         self._camera = SimulatedCamera(camera, robot, self._world.link_geometry()) if camera else None
-        self._home = self._solve_home()
+        self._home = solve_home(self._world.chain, robot)
         self._motion = ArmMotion(self._world.chain, self._home)
         self._jaws = JawMotion(robot.gripper)
         self._scene: Scene | None = None
@@ -165,20 +163,6 @@ class BulletCell:
         return self._scene
 
     # --- building
-
-    def _solve_home(self) -> FloatArray:
-        start = np.array(self.robot.home_joint_positions_rad)
-        goal = frames.top_down(self.robot.home_position_m, 0.0)
-        q = start
-        for _ in range(20):
-            q = self._world.chain.inverse(goal, q, start, num_iterations=10)
-        error = float(np.abs(self._world.chain.forward(q) - goal).max())
-        if error > 2e-3:
-            raise ValueError(
-                f"{self.robot.name}: home_position_m {self.robot.home_position_m} cannot be reached pointing down "
-                f"(off by {error:.3f}); choose another or give a better home_joint_positions_rad"
-            )
-        return q
 
     def _place_robot(self, scene: Scene) -> None:
         dynamics = scene.world.dynamics

@@ -1,6 +1,7 @@
 """Grasps planned once per object and resting pose, kept on disk, and moved to wherever the object lies."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ from numpy.typing import NDArray
 
 from simtoreal import frames
 from simtoreal.envs.assets import ObjectAsset, content_hash
+from simtoreal.envs.cell import SceneLayout
 from simtoreal.envs.planner import GraspSet, GripperGeometry, clear_of, plan_grasps, surface_points
 from simtoreal.envs.resting import RestingPoses
-from simtoreal.envs.scene import PlacedObject, Scene
+from simtoreal.envs.scene import PlacedObject
 from simtoreal.envs.storage import load_arrays, save_arrays
 
 FloatArray = NDArray[np.float64]
@@ -39,11 +41,18 @@ class GraspLibrary:
         self._memory.move_to_end(key)
         return self._memory[key]
 
-    def in_scene(self, scene: Scene, index: int) -> GraspSet:
+    def placed(self, item: PlacedObject) -> GraspSet:
+        """Grasps of an object where it was put down, whatever stands beside it."""
+        return self.at_rest(item.asset, item.resting_index, item.scale).transformed(item.T_table_rest)
+
+    def in_scene(self, scene: SceneLayout, index: int) -> GraspSet:
         """Grasps of one object of a scene where it was put down, without those that would hit a neighbour."""
-        item = scene.objects[index]
-        grasps = self.at_rest(item.asset, item.resting_index, item.scale).transformed(item.T_table_rest)
-        obstacles = neighbour_points(scene, index)
+        poses = [item.T_base_obj for item in scene.objects]
+        return self.clear(scene, index, self.placed(scene.objects[index]), poses)
+
+    def clear(self, scene: SceneLayout, index: int, grasps: GraspSet, poses: Sequence[FloatArray]) -> GraspSet:
+        """Those of the grasps on object `index` that hit no neighbour, with the objects at `poses`, (4, 4) each."""
+        obstacles = neighbour_points(scene, index, poses)
         if grasps.num == 0 or obstacles.size == 0:
             return grasps
         return grasps.select(clear_of(grasps, obstacles, self.gripper))
@@ -73,14 +82,14 @@ class GraspLibrary:
         return GraspSet(**{name: np.asarray(stored[name], dtype=np.float64) for name in GraspSet._fields})
 
 
-def neighbour_points(scene: Scene, index: int) -> FloatArray:
-    """Surface points (M, 3) of everything that a hand over object `index` must not hit."""
+def neighbour_points(scene: SceneLayout, index: int, poses: Sequence[FloatArray]) -> FloatArray:
+    """Surface points (M, 3) of everything that a hand over object `index` must not hit, with the objects at `poses`."""
     rng = np.random.default_rng(0)
     points = [np.zeros((0, 3))]
     for i, item in enumerate(scene.objects):
         if i != index:
             local, _ = surface_points(item.asset.vertices_m * item.scale, item.asset.faces, _OBSTACLE_POINTS, rng)
-            points.append(frames.apply(item.T_base_obj, local))
+            points.append(frames.apply(poses[i], local))
     for block in scene.scenery:
         if block.collides:
             corners = rng.uniform(-0.5, 0.5, size=(_OBSTACLE_POINTS, 3)) * block.extents_m

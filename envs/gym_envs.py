@@ -26,7 +26,9 @@ from simtoreal import frames
 from simtoreal.contracts import GraspEstimate, Observation
 from simtoreal.envs.adaptive import AdaptiveRandomization
 from simtoreal.envs.assets import AssetError, default_cache_dir
-from simtoreal.envs.bullet_cell import BulletCell, InvalidScene
+from simtoreal.envs.bullet_cell import BulletCell
+from simtoreal.envs.camera_setup import CameraSetup
+from simtoreal.envs.cell import InvalidScene
 from simtoreal.envs.grasp_library import GraspLibrary
 from simtoreal.envs.noisy_grasps import NoisyGrasps
 from simtoreal.envs.object_sets import load_object_set
@@ -36,7 +38,6 @@ from simtoreal.envs.resting import RestingPoses
 from simtoreal.envs.reward import PotentialReward, RewardConfig, Situation
 from simtoreal.envs.robot import load_robot
 from simtoreal.envs.scene import Scene, SceneSampler
-from simtoreal.envs.simulated_camera import CameraSetup
 from simtoreal.head_interface import ACTION_DIM, NUM_OF_ESTIMATE, OBSERVATION_DIM, HeadInterface, HeadScale
 from simtoreal.perception_error import PerceptionError
 

@@ -1,13 +1,14 @@
 """The privileged planner as a source of grasps: it knows every mesh and pose: the ceiling of every evaluation."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simtoreal import frames
 from simtoreal.contracts import FloatArray, GraspEstimate, Observation
-from simtoreal.envs.bullet_cell import BulletCell
+from simtoreal.envs.cell import SimulatedCell
 from simtoreal.envs.grasp_library import GraspLibrary
 from simtoreal.envs.planner import GraspSet, fits_gripper
 
@@ -25,7 +26,7 @@ class PrivilegedGrasps:
             sees more than one grasp per object.
     """
 
-    def __init__(self, cell: BulletCell, library: GraspLibrary, rng: np.random.Generator | None = None) -> None:
+    def __init__(self, cell: SimulatedCell[Any], library: GraspLibrary, rng: np.random.Generator | None = None) -> None:
         self._cell = cell
         self._library = library
         self._rng = rng
@@ -34,10 +35,12 @@ class PrivilegedGrasps:
         scene = self._cell.scene
         self._failed: list[tuple[int, FloatArray]] = []
         self._poses = self._cell.object_poses()
-        self._sets = [self._library.in_scene(scene, i) for i in range(len(scene.objects))]
         # The cell has settled the objects; what was planned for where they were put moves along.
-        for i, item in enumerate(scene.objects):
-            self._sets[i] = self._follow(i, self._sets[i], item.T_base_obj, self._poses[i])
+        self._whole = [
+            self._follow(i, self._library.placed(item), item.T_base_obj, self._poses[i])
+            for i, item in enumerate(scene.objects)
+        ]
+        self._sets = self._clear()
         self._chosen = self._choose()
 
     @property
@@ -68,8 +71,9 @@ class PrivilegedGrasps:
     def _refresh(self, choose_again: bool = False) -> None:
         poses = self._cell.object_poses()
         previous = self._poses
-        self._sets = [self._follow(i, self._sets[i], previous[i], poses[i]) for i in range(len(poses))]
+        self._whole = [self._follow(i, self._whole[i], previous[i], poses[i]) for i in range(len(poses))]
         self._poses = poses
+        self._sets = self._clear()
         if self._chosen is None or choose_again:
             self._chosen = self._choose()
             return
@@ -79,6 +83,10 @@ class PrivilegedGrasps:
             self._chosen = (index, _level(T_before_now @ T_base_grasp), width_m, quality)
         else:
             self._chosen = self._choose()
+
+    def _clear(self) -> list[GraspSet]:
+        """What of each object's grasps hits no neighbour, as they all lie now."""
+        return [self._library.clear(self._cell.scene, i, self._whole[i], self._poses) for i in range(len(self._poses))]
 
     def _follow(self, index: int, grasps: GraspSet, T_before: FloatArray, T_now: FloatArray) -> GraspSet:
         if not np.isfinite(T_now).all():
@@ -90,7 +98,7 @@ class PrivilegedGrasps:
             planar[:3, 3] = T_now[:3, 3] - planar[:3, :3] @ T_before[:3, 3]
             return grasps.transformed(planar)
         scene = self._cell.scene
-        return self._library.planned(scene.objects[index], T_now, scene.world.dynamics.table_height_m)
+        return self._library.planned(scene.objects[index], T_now, scene.table_height_m)
 
     def _choose(self) -> tuple[int, FloatArray, float, float] | None:
         best: tuple[int, FloatArray, float, float] | None = None

@@ -54,6 +54,11 @@ class Scene:
     objects: tuple[PlacedObject, ...]
     scenery: tuple[Scenery, ...]
 
+    @property
+    def table_height_m(self) -> float:
+        """Where the table top is, base frame."""
+        return self.world.dynamics.table_height_m
+
 
 class SceneSampler:
     """Draws scenes of an object set; the same seed gives the same scene, whoever asks and in whatever order."""

@@ -1,9 +1,8 @@
 """The simulated camera: where it is, what it sees, and what its sensor makes of that."""
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from simtoreal import frames
 from simtoreal.camera import CameraModel
 from simtoreal.envs.assets import ObjectAsset
 from simtoreal.envs.bullet_world import LinkGeometry
+from simtoreal.envs.camera_setup import CameraSetup, nominal_mount
 from simtoreal.envs.renderer import Background, Instance, Lighting, Material, RenderMesh, box_mesh, plane_mesh, render
 from simtoreal.envs.robot import RobotSpec
 from simtoreal.envs.scene import WORKSPACE_CENTRE_M, Scene, Scenery
@@ -20,26 +20,8 @@ from simtoreal.envs.textures import texture
 from simtoreal.envs.world_sample import VisualSample
 
 FloatArray = NDArray[np.float64]
-_EXTERNAL_EYE_M = (1.05, 0.0, 0.70)
 _TABLE_SIZE_M = 1.2
 TABLE_LABEL, ROBOT_LABEL, SCENERY_LABEL, FIRST_OBJECT_LABEL = 0, 1, 2, 10
-
-
-@dataclass(frozen=True)
-class CameraSetup:
-    """A camera, on the wrist or fixed beside the cell, and what it delivers."""
-
-    placement: Literal["wrist", "external"]
-    model: CameraModel
-    rgb: bool = True
-    depth: bool = True
-
-    @classmethod
-    def default(cls, placement: Literal["wrist", "external"], image_px: int, modality: str = "rgbd") -> "CameraSetup":
-        """A square camera: 60 degrees on the wrist, 40 degrees from beside the cell."""
-        fov_rad = math.radians(60.0 if placement == "wrist" else 40.0)
-        model = CameraModel.from_fov(image_px, image_px, fov_rad)
-        return cls(placement, model, rgb=modality != "depth", depth=modality != "rgb")
 
 
 class CameraVariant(NamedTuple):
@@ -128,9 +110,7 @@ class SimulatedCamera:
         return instances
 
     def _nominal_mount(self) -> FloatArray:
-        if self.setup.placement == "wrist":
-            return self._robot.T_tcp_cam
-        return frames.look_at(_EXTERNAL_EYE_M, (*WORKSPACE_CENTRE_M, 0.02))
+        return nominal_mount(self.setup, self._robot)
 
 
 def _hand_geometry(geometry: list[LinkGeometry], robot: RobotSpec) -> list[LinkGeometry]:

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from simtoreal import frames
 from simtoreal.contracts import Observation
 from simtoreal.envs.bullet_world import BulletWorld
+from simtoreal.envs.camera_setup import CameraSetup
 from simtoreal.envs.robot import RobotSpec
 from simtoreal.envs.scene import Scene
-from simtoreal.envs.simulated_camera import CameraSetup, CameraVariant, SimulatedCamera, ViewState
+from simtoreal.envs.simulated_camera import CameraVariant, SimulatedCamera, ViewState
 
 FloatArray = NDArray[np.float64]
 _IK_ITERATIONS = 40

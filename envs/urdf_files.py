@@ -4,7 +4,9 @@ import dataclasses
 import math
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -63,8 +65,8 @@ def read_urdf(path: Path) -> ObjectUrdf:
         raise AssetError(f"{path}: cannot be read: {error.strerror}") from error
     link = _only_link(path, root)
     colors = {str(material.get("name")): _rgb(path, material) for material in root.findall("material")}
-    visual = tuple(_geometry(path, element, colors) for element in link.findall("visual"))
-    collision = tuple(_geometry(path, element, colors) for element in link.findall("collision"))
+    visual = tuple(read_geometry(path, element, colors) for element in link.findall("visual"))
+    collision = tuple(read_geometry(path, element, colors) for element in link.findall("collision"))
     if not visual and not collision:
         raise AssetError(f"{path}: has neither a <visual> nor a <collision> shape")
     mass_kg, center_m = _inertial(path, link)
@@ -95,8 +97,15 @@ def _only_link(path: Path, root: ET.Element) -> ET.Element:
     return links[0]
 
 
-def _geometry(path: Path, element: ET.Element, colors: dict[str, tuple[int, int, int] | None]) -> Geometry:
-    T_link_shape = _origin(path, element.find("origin"))
+def read_geometry(
+    path: Path, element: ET.Element, colors: Mapping[str, tuple[int, int, int] | None] = MappingProxyType({})
+) -> Geometry:
+    """The shape of a `<visual>` or `<collision>`.
+
+    Raises:
+        AssetError: it has no shape or one that is not supported, a number that is none, or a mesh that is missing.
+    """
+    T_link_shape = read_origin(path, element.find("origin"))
     material = element.find("material")
     rgb = None if material is None else _rgb(path, material) or colors.get(str(material.get("name")))
     geometry = element.find("geometry")
@@ -104,12 +113,12 @@ def _geometry(path: Path, element: ET.Element, colors: dict[str, tuple[int, int,
     if shape is None:
         raise AssetError(f"{path}: a <{element.tag}> has no geometry")
     if shape.tag == "mesh":
-        scale = _numbers(path, shape, "scale", "1 1 1", 3)
+        scale = read_numbers(path, shape, "scale", "1 1 1", 3)
         return Geometry("mesh", _mesh_path(path, shape.get("filename", "")), scale, T_link_shape, rgb)
     if shape.tag not in PRIMITIVES:
         known = ", ".join(("mesh", *PRIMITIVES))
         raise AssetError(f"{path}: geometry <{shape.tag}> is not supported; use one of {known}")
-    size = [number for name in PRIMITIVES[shape.tag] for number in _numbers(path, shape, name, "")]
+    size = [number for name in PRIMITIVES[shape.tag] for number in read_numbers(path, shape, name, "")]
     if min(size) <= 0.0 or len(size) != (3 if shape.tag == "box" else len(PRIMITIVES[shape.tag])):
         raise AssetError(f"{path}: <{shape.tag}> needs positive {' and '.join(PRIMITIVES[shape.tag])}, got {size}")
     return Geometry(shape.tag, None, tuple(size), T_link_shape, rgb)
@@ -120,22 +129,32 @@ def _inertial(path: Path, link: ET.Element) -> tuple[float | None, tuple[float, 
     mass = None if inertial is None else inertial.find("mass")
     if inertial is None or mass is None:
         return None, None
-    mass_kg = _numbers(path, mass, "value", "", 1)[0]
+    mass_kg = read_numbers(path, mass, "value", "", 1)[0]
     if mass_kg <= 0.0:
         return None, None  # what a URDF says of scenery; an object gets its mass from its volume
-    x, y, z = _origin(path, inertial.find("origin"))[:3, 3]
+    x, y, z = read_origin(path, inertial.find("origin"))[:3, 3]
     return mass_kg, (float(x), float(y), float(z))
 
 
-def _origin(path: Path, element: ET.Element | None) -> Matrix:
+def read_origin(path: Path, element: ET.Element | None) -> Matrix:
+    """The transform (4, 4) of an `<origin>`; nothing is no motion.
+
+    Raises:
+        AssetError: a number is none.
+    """
     if element is None:
         return np.eye(4)
-    roll, pitch, yaw = _numbers(path, element, "rpy", "0 0 0", 3)
+    roll, pitch, yaw = read_numbers(path, element, "rpy", "0 0 0", 3)
     R = rotation_from_vector((0, 0, yaw)) @ rotation_from_vector((0, pitch, 0)) @ rotation_from_vector((roll, 0, 0))
-    return transform(_numbers(path, element, "xyz", "0 0 0", 3), R)
+    return transform(read_numbers(path, element, "xyz", "0 0 0", 3), R)
 
 
-def _numbers(path: Path, element: ET.Element, name: str, default: str, num: int | None = None) -> tuple[float, ...]:
+def read_numbers(path: Path, element: ET.Element, name: str, default: str, num: int | None = None) -> tuple[float, ...]:
+    """The finite numbers of an attribute, `num` of them.
+
+    Raises:
+        AssetError: they are not numbers, or not as many.
+    """
     text = element.get(name, default)
     try:
         values = tuple(float(word) for word in text.split())
@@ -151,7 +170,9 @@ def _rgb(path: Path, material: ET.Element) -> tuple[int, int, int] | None:
     color = material.find("color")
     if color is None:
         return None
-    red, green, blue = (round(255 * min(max(value, 0.0), 1.0)) for value in _numbers(path, color, "rgba", "", 4)[:3])
+    red, green, blue = (
+        round(255 * min(max(value, 0.0), 1.0)) for value in read_numbers(path, color, "rgba", "", 4)[:3]
+    )
     return red, green, blue
 
 

@@ -22,13 +22,14 @@ from simtoreal.camera import CameraModel, project
 from simtoreal.contracts import FloatArray, Observation
 from simtoreal.envs.assets import default_cache_dir
 from simtoreal.envs.bullet_world import BulletWorld
+from simtoreal.envs.camera_setup import CameraSetup
 from simtoreal.envs.grasp_library import GraspLibrary
 from simtoreal.envs.object_sets import load_object_set
 from simtoreal.envs.randomization import Randomization, VisualSample
 from simtoreal.envs.resting import RestingPoses
 from simtoreal.envs.robot import RobotSpec, load_robot
 from simtoreal.envs.scene import PlacedObject, Scene
-from simtoreal.envs.simulated_camera import CameraSetup, SimulatedCamera, ViewState
+from simtoreal.envs.simulated_camera import SimulatedCamera, ViewState
 from simtoreal.envs.still_cell import StillCell, ToolPose
 from simtoreal.evaluation.pictures import Image, draw_grasp, quality_overlay
 from simtoreal.policies.grasp_map import Viewpoint, decode, in_view, targets

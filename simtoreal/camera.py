@@ -11,6 +11,10 @@ from simtoreal import frames
 
 FloatArray = NDArray[np.float64]
 NO_DISTORTION = (0.0, 0.0, 0.0, 0.0, 0.0)
+_NEWTON_STEPS = 12
+_FOLDED = 0.02  # of a lens that bends this strongly the image runs backwards soon
+_CONVERGED = 1e-6  # at unit depth
+_WIDEST_SLOPE = 5.0  # a ray at 79 degrees
 
 
 @dataclass(frozen=True)
@@ -110,3 +114,37 @@ def distort_pixels(pixels: ArrayLike, K: FloatArray, distortion: ArrayLike) -> F
     x_d = x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x)
     y_d = y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y
     return np.stack([K[0, 0] * x_d + K[0, 2], K[1, 1] * y_d + K[1, 2]], axis=-1)
+
+
+def ray_slopes(camera: CameraModel, rays_per_px: int = 1) -> FloatArray:
+    """Slopes x/z and y/z (H n, W n, 2) of the rays through a grid of n * n points in each pixel, in the optical frame.
+
+    Newton's method on OpenCV's model; nan where the lens bends so strongly that a pixel has no ray.
+    """
+    columns = (np.arange(camera.width_px * rays_per_px) + 0.5) / rays_per_px - 0.5
+    rows = (np.arange(camera.height_px * rays_per_px) + 0.5) / rays_per_px - 0.5
+    bent = np.stack(np.meshgrid((columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy), axis=-1)
+    return bent if camera.is_pinhole else _straightened(bent, camera.distortion)
+
+
+def _straightened(bent: FloatArray, distortion: tuple[float, ...]) -> FloatArray:
+    k1, k2, p1, p2, k3 = distortion
+    xy = bent.copy()
+    for _ in range(_NEWTON_STEPS):
+        x, y = xy[..., 0], xy[..., 1]
+        r2 = x * x + y * y
+        radial = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))
+        growth = 2.0 * (k1 + r2 * (2.0 * k2 + 3.0 * r2 * k3))  # of radial by r2, times two
+        error_x = x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x) - bent[..., 0]
+        error_y = y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y - bent[..., 1]
+        slope_xx = radial + x * x * growth + 2.0 * p1 * y + 6.0 * p2 * x
+        slope_xy = x * y * growth + 2.0 * p1 * x + 2.0 * p2 * y
+        slope_yy = radial + y * y * growth + 6.0 * p1 * y + 2.0 * p2 * x
+        determinant = slope_xx * slope_yy - slope_xy * slope_xy
+        folded = determinant <= _FOLDED
+        determinant = np.where(folded, 1.0, determinant)
+        xy[..., 0] -= (slope_yy * error_x - slope_xy * error_y) / determinant
+        xy[..., 1] -= (slope_xx * error_y - slope_xy * error_x) / determinant
+        xy = np.clip(np.where(folded[..., None], np.nan, xy), -_WIDEST_SLOPE, _WIDEST_SLOPE)
+    left = np.abs(np.stack([error_x, error_y], axis=-1)).max(axis=-1)
+    return np.asarray(np.where((left < _CONVERGED)[..., None], xy, np.nan))

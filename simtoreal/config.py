@@ -92,6 +92,7 @@ class World(StrEnum):
     """Simulators that an evaluation can run in."""
 
     PYBULLET = "pybullet"
+    MUJOCO = "mujoco"
 
 
 class Arm(StrEnum):
@@ -271,11 +272,15 @@ class EvaluateConfig:
     """Measure a bundle on objects that it has never seen, beside the oracle and a random policy.
 
     Raises:
-        ConfigError: some of fx, fy, cx and cy are given and others are not.
+        ConfigError: some of fx, fy, cx and cy are given and others are not, an arm is named twice, or a reality is
+            given for a world that has none.
     """
 
     bundle: str = option("default", "policy: a shipped bundle, or a folder")
-    world: World = option(World.PYBULLET, "simulator")
+    world: World = option(World.PYBULLET, "simulator; mujoco is the second world, which plays reality")
+    reality: str | None = option(
+        None, "what the second world is like: mild, default, harsh, or a YAML file; null is default"
+    )
     objects: str = option("random_test", "object set, or a folder of meshes and URDF files")
     objects_scale: float = option(
         1.0, "factor on the meshes of a folder, 0.001 for millimetres", minimum=1e-6, maximum=1e6
@@ -285,7 +290,9 @@ class EvaluateConfig:
     arms: tuple[Arm, ...] = option((Arm.POLICY, Arm.ORACLE, Arm.RANDOM), "who grasps, all in the same scenes")
     grasps: Grasps = option(Grasps.LEARNED, "where the head gets its grasps from; privileged tests the head alone")
     head: Head = option(Head.BUNDLE, "which head moves the arm")
-    randomization: str = option("default", "domain randomization: none, mild, default, harsh, or a YAML file")
+    randomization: str = option(
+        "default", "domain randomization of world=pybullet: none, mild, default, harsh, or a YAML file"
+    )
     robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file")
     camera: CameraMount | None = option(None, "where the camera sits; null is as in the bundle")
     image_width_px: int | None = option(
@@ -313,6 +320,12 @@ class EvaluateConfig:
         missing = [name for name, value in intrinsics.items() if value is None]
         if missing and len(missing) < len(intrinsics):
             raise ConfigError(f"intrinsics come together: {', '.join(missing)} must be given too, in pixels")
+        if self.world is World.PYBULLET and self.reality is not None:
+            raise ConfigError(f"reality={self.reality} is for world=mujoco; world=pybullet has randomization=NAME")
+        if self.world is World.MUJOCO and self.randomization != "default":
+            raise ConfigError(
+                f"randomization={self.randomization} is for world=pybullet; world=mujoco has reality=NAME"
+            )
         if not self.arms or len(set(self.arms)) < len(self.arms):
             raise ConfigError(f"arms={[arm.value for arm in self.arms]} must name at least one, and each one once")
 
@@ -330,9 +343,13 @@ class InspectConfig:
 
 @dataclass(frozen=True)
 class RecordConfig:
-    """Record episodes from a controller into a LeRobotDataset v3.0 folder; run again with more episodes to go on."""
+    """Record episodes from a controller into a LeRobotDataset v3.0 folder; run again with more episodes to go on.
 
-    controller: str = option("pybullet", "who is recorded: pybullet")
+    Raises:
+        ConfigError: a setting of one world is given for the other.
+    """
+
+    controller: str = option("pybullet", "who is recorded: pybullet or mujoco")
     policy: Teacher = option(Teacher.ORACLE, "who grasps: the planner that knows the scene, or the bundle")
     bundle: str = option("default", "policy of policy=bundle: a shipped bundle, or a folder")
     objects: str = option("random_test", "object set, or a folder of meshes and URDF files")
@@ -342,6 +359,9 @@ class RecordConfig:
     num_objects: int = option(1, "objects in the scene", minimum=1, maximum=20)
     episodes: int = option(20, "episodes that the dataset shall hold in the end", minimum=1, maximum=1_000_000)
     randomization: str = option("default", "domain randomization: none, mild, default, harsh, or a YAML file")
+    reality: str | None = option(
+        None, "what controller=mujoco is like: mild, default, harsh, or a YAML file; null is default"
+    )
     robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file")
     camera: CameraMount | None = option(None, "where the camera sits; null is on the wrist, or as in the bundle")
     image_width_px: int = option(640, "image width", unit="px", minimum=16, maximum=4096)
@@ -351,6 +371,14 @@ class RecordConfig:
     seed: int = option(0, "seed that the scenes are drawn from", minimum=0, maximum=MAX_SEED)
     device: Device = option(Device.CPU, "where networks run")
     out: Path = option(Path("runs/record"), "folder of the dataset")
+
+    def __post_init__(self) -> None:
+        if self.controller != "mujoco" and self.reality is not None:
+            raise ConfigError(f"reality={self.reality} is for controller=mujoco")
+        if self.controller == "mujoco" and self.randomization != "default":
+            raise ConfigError(
+                f"randomization={self.randomization} is for controller=pybullet; controller=mujoco has reality=NAME"
+            )
 
 
 @dataclass(frozen=True)

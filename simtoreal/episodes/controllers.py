@@ -12,7 +12,8 @@ from simtoreal.runtime import Step
 from simtoreal.schema import closest
 
 # A session is imported when it is used: simulators and drivers are large, and some of them extras.
-CONTROLLERS = {"pybullet": "simtoreal.episodes.simulated_session:open_session"}
+_SIMULATED = "simtoreal.episodes.simulated_session:open_session"
+CONTROLLERS = {"pybullet": _SIMULATED, "mujoco": _SIMULATED}
 
 
 class Take(NamedTuple):

@@ -11,9 +11,11 @@ from simtoreal.bundle import load_bundle
 from simtoreal.camera import CameraModel
 from simtoreal.config import CameraMount, RecordConfig, Teacher
 from simtoreal.envs.assets import default_cache_dir
-from simtoreal.envs.bullet_cell import CONTROL_HZ, BulletCell, InvalidScene
+from simtoreal.envs.camera_setup import CameraSetup
+from simtoreal.envs.cell import InvalidScene, SimulatedCell
 from simtoreal.envs.randomization import load_randomization
-from simtoreal.envs.simulated_camera import CameraSetup
+from simtoreal.envs.reality import load_reality
+from simtoreal.envs.worlds import WorldName, check_world
 from simtoreal.episodes.controllers import Take
 from simtoreal.episodes.recorder import Recorder
 from simtoreal.episodes.records import EpisodeEnd, Mount
@@ -29,17 +31,23 @@ _FIELD_OF_VIEW_RAD = {CameraMount.WRIST: math.radians(60.0), CameraMount.EXTERNA
 class SimulatedSession:
     """The cells and policies of an arena, one episode after the other."""
 
-    domain = "pybullet"
-    control_hz = CONTROL_HZ
-
     def __init__(self, config: RecordConfig, progress: Progress) -> None:
         self._spec = arena_spec(config)
+        check_world(self._spec.world, with_camera=True)
         self._plan = EvaluationPlan(config.episodes, (_arm(config),), 1, config.out)
         self._names, _ = usable_objects(self._spec, self._plan, progress)
         self._arena = Arena(self._spec)
         assert self._spec.camera is not None
         self.mounts: dict[str, Mount] = {self._spec.camera.placement: self._spec.camera.placement}
         self._watch: _CellWatch | None = None
+
+    @property
+    def domain(self) -> str:
+        return self._spec.world
+
+    @property
+    def control_hz(self) -> float:
+        return self._arena.cell(with_camera=True).control_hz
 
     @property
     def robot(self) -> str:
@@ -87,7 +95,7 @@ class SimulatedSession:
 class _CellWatch:
     """Notes the cell's clock, and the truth about the objects before each action. Comes after the recorder."""
 
-    def __init__(self, cell: BulletCell) -> None:
+    def __init__(self, cell: SimulatedCell[Any]) -> None:
         self._cell = cell
         self.period_began_s = 0.0
         self.object_poses: list[Any] = []  # per frame and object: x y z qx qy qz qw in the base frame
@@ -110,10 +118,11 @@ class _CellWatch:
 
 
 def open_session(config: RecordConfig, progress: Progress) -> SimulatedSession:
-    """The session of controller=pybullet.
+    """The session of controller=pybullet or mujoco.
 
     Raises:
-        ValueError: the bundle, the robot, the randomization or the objects cannot be used.
+        ValueError: the bundle, the robot, the randomization, the reality or the objects cannot be used.
+        ModuleNotFoundError: controller=mujoco without MuJoCo or OpenGL; says what to install.
     """
     return SimulatedSession(config, progress)
 
@@ -125,10 +134,13 @@ def arena_spec(config: RecordConfig) -> ArenaSpec:
         ValueError: the bundle, the robot, the randomization or the objects cannot be used.
     """
     folder = find_bundle(config.bundle) if config.policy is Teacher.BUNDLE else None
+    world: WorldName = "mujoco" if config.controller == "mujoco" else "pybullet"
     return ArenaSpec(
         bundle=folder,
         objects=config.objects,
         randomization=load_randomization(config.randomization).to_plain(),
+        world=world,
+        reality=load_reality(config.reality or "default").to_plain() if world == "mujoco" else {},
         robot=config.robot,
         seed=config.seed,
         cache_dir=default_cache_dir(),

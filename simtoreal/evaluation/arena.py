@@ -1,7 +1,7 @@
 """One scene, one arm, one episode: what every worker of an evaluation does."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,15 +13,14 @@ from simtoreal.bundle import Bundle, load_bundle
 from simtoreal.camera import CameraModel
 from simtoreal.contracts import Observation, Policy
 from simtoreal.envs.assets import AssetError
-from simtoreal.envs.bullet_cell import CONTROL_HZ, BulletCell, InvalidScene
+from simtoreal.envs.camera_setup import CameraSetup
+from simtoreal.envs.cell import InvalidScene, SceneLayout, SimulatedCell
 from simtoreal.envs.grasp_library import GraspLibrary
 from simtoreal.envs.object_sets import load_object_set
 from simtoreal.envs.oracle import PrivilegedGrasps
-from simtoreal.envs.randomization import Randomization
 from simtoreal.envs.resting import RestingPoses
 from simtoreal.envs.robot import load_robot
-from simtoreal.envs.scene import Scene, SceneSampler
-from simtoreal.envs.simulated_camera import CameraSetup
+from simtoreal.envs.worlds import WorldChoice, WorldName, open_cell, open_scenes
 from simtoreal.evaluation.records import EpisodeRecord, size_class
 from simtoreal.head_interface import HeadScale
 from simtoreal.policies.grasp_policy import GraspPolicy, RandomPolicy
@@ -50,6 +49,8 @@ class ArenaSpec:
     grasps: Literal["learned", "privileged"] = "learned"
     device: str = "cpu"
     always_sees: bool = False  # render also for those who do not look, so that it can be recorded
+    world: WorldName = "pybullet"
+    reality: dict[str, Any] = field(default_factory=dict)  # of world=mujoco; randomization is of world=pybullet
 
 
 class Job(NamedTuple):
@@ -96,22 +97,24 @@ class Arena:
         self.objects = load_object_set(spec.objects, spec.cache_dir, scale=spec.objects_scale)
         self.resting = RestingPoses(spec.cache_dir)
         self.library = GraspLibrary(self.robot.gripper.geometry, self.resting, spec.cache_dir)
-        self._sampler = SceneSampler(self.objects, self.resting, Randomization().updated(spec.randomization))
+        self._world = WorldChoice(spec.world, spec.randomization, spec.reality)
+        self._sampler = open_scenes(self._world, self.objects, self.resting)
         self._bundle = load_bundle(spec.bundle) if spec.bundle is not None else None
-        self._cells: dict[bool, BulletCell] = {}
+        self._cells: dict[bool, SimulatedCell[Any]] = {}
         self._policies: dict[str, Policy] = {}
 
     def close(self) -> None:
         for cell in self._cells.values():
             cell.disconnect()
 
-    def cell(self, with_camera: bool) -> BulletCell:
+    def cell(self, with_camera: bool) -> SimulatedCell[Any]:
         """The cell, with the camera or without; both have the same physics."""
         if with_camera not in self._cells:
-            self._cells[with_camera] = BulletCell(self.robot, self._camera() if with_camera else None)
+            camera = self._camera() if with_camera else None
+            self._cells[with_camera] = open_cell(self._world, self.robot, camera)
         return self._cells[with_camera]
 
-    def policy(self, arm: str) -> tuple[Policy, BulletCell]:
+    def policy(self, arm: str) -> tuple[Policy, SimulatedCell[Any]]:
         """The policy of an arm and the cell it acts in."""
         looks = arm == "policy" and self.spec.grasps == "learned"
         cell = self.cell(with_camera=looks or self.spec.always_sees)
@@ -119,8 +122,11 @@ class Arena:
             self._policies[arm] = self._make_policy(arm, cell)
         return self._policies[arm], cell
 
-    def scene(self, job: Job, redraw: int) -> Scene:
-        return self._sampler.sample((self.spec.seed, job.episode, redraw), job.object_name, self.spec.num_objects)
+    def scene(self, job: Job, redraw: int) -> SceneLayout:
+        scene: SceneLayout = self._sampler.sample(
+            (self.spec.seed, job.episode, redraw), job.object_name, self.spec.num_objects
+        )
+        return scene
 
     def run(self, job: Job, subscribers: Sequence[Subscriber] = ()) -> EpisodeRun:
         """Runs one episode; a scene that the physics loses is drawn again and counted.
@@ -142,16 +148,23 @@ class Arena:
         raise InvalidScene(f"episode {job.episode}, object {job.object_name}: {_MAX_REDRAWS} invalid scenes in a row")
 
     def _episode(
-        self, job: Job, cell: BulletCell, policy: Policy, observation: Observation, subscribers: list[Subscriber]
+        self,
+        job: Job,
+        cell: SimulatedCell[Any],
+        policy: Policy,
+        observation: Observation,
+        subscribers: list[Subscriber],
     ) -> int:
         if isinstance(policy, RandomPolicy):  # a stream of its own per episode, whatever ran before
             policy.seed((self.spec.seed, job.episode))
-        max_steps = round(MAX_EPISODE_S * CONTROL_HZ)
+        max_steps = round(MAX_EPISODE_S * cell.control_hz)
         return run_episode(
             cell, policy, observation, lambda step: cell.outcome.success or step >= max_steps, subscribers
         )
 
-    def _record(self, job: Job, scene: Scene, cell: BulletCell, policy: Policy, redraw: int) -> EpisodeRecord:
+    def _record(
+        self, job: Job, scene: SceneLayout, cell: SimulatedCell[Any], policy: Policy, redraw: int
+    ) -> EpisodeRecord:
         outcome = cell.outcome
         item = scene.objects[outcome.held_object or 0]
         failure = outcome.failure
@@ -172,10 +185,10 @@ class Arena:
             fits_gripper=any(grasp_set.num > 0 and grasp_set.qualities[0] > 0.1 for grasp_set in grasps),
             arm=job.arm,
             target_name=job.object_name,
-            world_sample=scene.world.to_dict(),
+            world_sample=dict(scene.world.to_dict()),
         )
 
-    def _make_policy(self, arm: str, cell: BulletCell) -> Policy:
+    def _make_policy(self, arm: str, cell: SimulatedCell[Any]) -> Policy:
         opening_m = self.robot.gripper.max_opening_m
         if arm == "random":
             return RandomPolicy(replace(self._scale(), max_opening_m=opening_m))

@@ -13,7 +13,7 @@ from rich.text import Text
 from simtoreal.bundle import Bundle, load_bundle
 from simtoreal.config import InspectConfig
 from simtoreal.envs.assets import default_cache_dir
-from simtoreal.envs.bullet_cell import InvalidScene
+from simtoreal.envs.cell import InvalidScene
 from simtoreal.envs.randomization import load_randomization
 from simtoreal.evaluation import findings, statistics
 from simtoreal.evaluation.arena import Arena, ArenaSpec, Job

@@ -6,7 +6,7 @@ A worker imports this file, and with it neither statistics nor reports, which wo
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from simtoreal.envs.bullet_cell import InvalidScene
+from simtoreal.envs.cell import InvalidScene
 from simtoreal.evaluation.arena import Arena, ArenaSpec, EpisodeRun, Job
 from simtoreal.evaluation.workers import results, worker_pool
 

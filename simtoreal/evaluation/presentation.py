@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 
 from simtoreal.contracts import GraspEstimate, Observation
-from simtoreal.envs.bullet_cell import CONTROL_HZ, InvalidScene
+from simtoreal.envs.cell import InvalidScene
 from simtoreal.evaluation.arena import Arena, ArenaSpec, Job
 from simtoreal.evaluation.charts import Curve, CurvePlot
 from simtoreal.evaluation.pictures import Image, draw_estimate
@@ -70,7 +70,7 @@ def present(
     extras: Extras | None = None,
 ) -> Path:
     """Writes every file of an evaluation and prints its table; returns the path of the report."""
-    extras = extras or Extras(lead=f"{plan.episodes} scenes with objects of {spec.objects}.")
+    extras = extras or Extras(lead=_lead(spec, plan))
     info = result.write(plan.out)
     content = ReportContent(title=extras.title, lead=extras.lead, eval_info=info, command=_command(plan))
     if result.main_arm == "policy" and spec.grasps == "learned":
@@ -85,6 +85,12 @@ def present(
     console.print(render_terminal(result))
     console.print(f"report: {path}", highlight=False, soft_wrap=True)
     return path
+
+
+def _lead(spec: ArenaSpec, plan: EvaluationPlan) -> str:
+    reality = plan.config.get("reality") or "default"
+    where = f", in the second world: MuJoCo, reality={reality}" if spec.world == "mujoco" else ""
+    return f"{plan.episodes} scenes with objects of {spec.objects}{where}."
 
 
 def _with_pictures(
@@ -152,7 +158,7 @@ def _first_look(arena: Arena, record: EpisodeRecord) -> Picture | None:
 
 
 def _film(arena: Arena, record: EpisodeRecord, out: Path) -> list[Video]:
-    policy, _ = arena.policy("policy")
+    policy, cell = arena.policy("policy")
     assert isinstance(policy, GraspPolicy)
     outcome = "grasped" if record.success else record.failure
     path = out / "videos" / f"{record.episode:04d}-{_file_name(record.object_name)}-{outcome}.mp4"
@@ -160,7 +166,7 @@ def _film(arena: Arena, record: EpisodeRecord, out: Path) -> list[Video]:
     def latest() -> GraspEstimate | None:
         return policy.estimate
 
-    with VideoWriter(path, CONTROL_HZ, latest) as video:
+    with VideoWriter(path, cell.control_hz, latest) as video:
         video.title = f"{record.object_name} ({record.group})"
         try:
             run = arena.run(_target(record), [video])
@@ -189,7 +195,19 @@ def _file_name(name: str) -> str:
 
 
 def _command(plan: EvaluationPlan) -> str:
-    shown = ("bundle", "objects", "episodes", "seed", "randomization", "robot", "camera", "head", "grasps")
+    shown = (
+        "bundle",
+        "world",
+        "reality",
+        "objects",
+        "episodes",
+        "seed",
+        "randomization",
+        "robot",
+        "camera",
+        "head",
+        "grasps",
+    )
     parts = [f"{key}={plan.config[key]}" for key in shown if plan.config.get(key) not in (None, "None", "")]
     return " ".join(["simtoreal evaluate", *parts]) if parts else ""
 

@@ -11,11 +11,13 @@ from rich.console import Console
 
 from simtoreal.bundle import load_bundle
 from simtoreal.camera import CameraModel
-from simtoreal.config import EvaluateConfig, Head
+from simtoreal.config import Arm, EvaluateConfig, Grasps, Head, World
 from simtoreal.envs.assets import default_cache_dir
+from simtoreal.envs.camera_setup import CameraSetup
 from simtoreal.envs.object_sets import load_object_set
 from simtoreal.envs.randomization import load_randomization
-from simtoreal.envs.simulated_camera import CameraSetup
+from simtoreal.envs.reality import load_reality
+from simtoreal.envs.worlds import WorldName, check_world
 from simtoreal.evaluation.arena import ArenaSpec, EpisodeRun, Job, camera_of
 from simtoreal.evaluation.jobs import Lost, run_jobs
 from simtoreal.evaluation.journal import EpisodeJournal
@@ -178,6 +180,8 @@ def spec_from(config: EvaluateConfig) -> ArenaSpec:
         bundle=folder,
         objects=config.objects,
         randomization=load_randomization(config.randomization).to_plain(),
+        world=_world(config),
+        reality=load_reality(config.reality or "default").to_plain() if config.world is World.MUJOCO else {},
         robot=config.robot,
         seed=config.seed,
         cache_dir=default_cache_dir(),
@@ -188,6 +192,13 @@ def spec_from(config: EvaluateConfig) -> ArenaSpec:
         grasps=config.grasps.value,
         device="cuda" if config.device.value == "cuda" else "cpu",
     )
+
+
+def _world(config: EvaluateConfig) -> WorldName:
+    """The name of the world, once it is known that it can be opened here."""
+    looks = Arm.POLICY in config.arms and config.grasps is Grasps.LEARNED
+    check_world(config.world.value, with_camera=looks)
+    return config.world.value
 
 
 def _camera(config: EvaluateConfig, trained: CameraSetup) -> CameraSetup:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtoreal.envs.assets import AssetError
+from simtoreal.envs.camera_setup import CameraSetup
 from simtoreal.envs.grasp_library import GraspLibrary
 from simtoreal.envs.object_sets import ObjectSet, load_object_set
 from simtoreal.envs.planner import GraspSet
@@ -25,7 +26,7 @@ from simtoreal.envs.randomization import Randomization
 from simtoreal.envs.resting import RestingPoses
 from simtoreal.envs.robot import load_robot
 from simtoreal.envs.scene import Scene, SceneSampler
-from simtoreal.envs.simulated_camera import CameraSetup, draw_variant
+from simtoreal.envs.simulated_camera import draw_variant
 from simtoreal.envs.still_cell import StillCell, draw_tool_pose
 from simtoreal.evaluation.workers import results, worker_pool
 from simtoreal.policies.grasp_map import Viewpoint, in_view

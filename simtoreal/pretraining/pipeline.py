@@ -13,10 +13,10 @@ from rich.console import Console
 from simtoreal.bundle import Bundle, CameraRecord, load_bundle, save_bundle
 from simtoreal.config import ControlConfig, Device, PretrainConfig, QuickstartConfig, Stage
 from simtoreal.envs.assets import default_cache_dir
+from simtoreal.envs.camera_setup import CameraSetup
 from simtoreal.envs.gym_envs import EnvConfig
 from simtoreal.envs.randomization import Randomization, load_randomization
 from simtoreal.envs.robot import load_robot
-from simtoreal.envs.simulated_camera import CameraSetup
 from simtoreal.evaluation.arena import ArenaSpec
 from simtoreal.evaluation.presentation import Extras, curves_of_error, present
 from simtoreal.evaluation.results import EvaluationResult

@@ -11,14 +11,15 @@ from controller_contract import ControllerContract, hold, run
 
 from simtoreal import frames
 from simtoreal.contracts import Action, Observation
-from simtoreal.envs.bullet_cell import BulletCell, InvalidScene
+from simtoreal.envs.bullet_cell import BulletCell
+from simtoreal.envs.camera_setup import CameraSetup
+from simtoreal.envs.cell import InvalidScene
 from simtoreal.envs.grasp_library import GraspLibrary
 from simtoreal.envs.outcome import HOLD_S, LIFT_M
 from simtoreal.envs.randomization import load_randomization
 from simtoreal.envs.resting import RestingPoses
 from simtoreal.envs.robot import RobotSpec, load_robot
 from simtoreal.envs.scene import Scene, Scenery, SceneSampler
-from simtoreal.envs.simulated_camera import CameraSetup
 
 
 @pytest.fixture(scope="module")

@@ -78,13 +78,13 @@ def test_a_sheet_on_the_table_is_no_obstacle(plain: SceneSampler, library: Grasp
     block = placed_at(scene.objects[0], 0.5, 0.0, 0.0, resting)
     sheet = Scenery((0.2, 0.2, 0.001), frames.transform((0.5, 0.0, 0.0005)), (0.5, 0.5, 0.5), 0)
     with_sheet = moved(scene, block, scenery=(sheet,))
-    assert len(neighbour_points(with_sheet, 0)) == 0
+    assert len(neighbour_points(with_sheet, 0, [block.T_base_obj])) == 0
     assert library.in_scene(with_sheet, 0).num == library.in_scene(moved(scene, block), 0).num
 
 
 def test_obstacle_points_lie_on_the_others_and_not_on_the_object_itself(plain: SceneSampler):
     scene = plain.sample((2,), "block", 2)
-    points = neighbour_points(scene, 0)
+    points = neighbour_points(scene, 0, [item.T_base_obj for item in scene.objects])
     other = scene.objects[1]
     local = frames.apply(frames.invert(other.T_base_obj), points)
     assert len(points) > 100

@@ -14,9 +14,9 @@ from stable_baselines3 import PPO, SAC
 
 import simtoreal  # noqa: F401  # registers the environments
 from simtoreal.envs.adaptive import AdaptiveRandomization, AdaptiveSettings
+from simtoreal.envs.camera_setup import CameraSetup
 from simtoreal.envs.gym_envs import MAX_STEPS, EnvConfig, GraspCameraEnv, GraspStateEnv
 from simtoreal.envs.randomization import load_randomization
-from simtoreal.envs.simulated_camera import CameraSetup
 from simtoreal.head_interface import ACTION_DIM, NUM_OF_ESTIMATE, OBSERVATION_DIM
 from simtoreal.policies.servo import ServoHead
 

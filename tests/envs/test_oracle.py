@@ -165,9 +165,7 @@ def test_without_any_grasp_there_is_no_estimate_and_no_error(
     cell: BulletCell, plain: SceneSampler, library: GraspLibrary, monkeypatch: pytest.MonkeyPatch
 ):
     observation = cell.reset(plain.sample((1,), "block"))
-    monkeypatch.setattr(
-        library, "in_scene", lambda *_: library.at_rest(cell.scene.objects[0].asset, 0, 1.0).select(NONE)
-    )
+    monkeypatch.setattr(library, "placed", lambda *_: library.at_rest(cell.scene.objects[0].asset, 0, 1.0).select(NONE))
     oracle = PrivilegedGrasps(cell, library)
     oracle.reset()
     assert not oracle.fits

@@ -11,9 +11,10 @@ from simtoreal import camera, frames
 from simtoreal.camera import CameraModel
 from simtoreal.contracts import Observation
 from simtoreal.envs.bullet_cell import BulletCell
+from simtoreal.envs.camera_setup import CameraSetup
 from simtoreal.envs.robot import RobotSpec
 from simtoreal.envs.scene import Scene, SceneSampler
-from simtoreal.envs.simulated_camera import CameraSetup, SimulatedCamera, ViewState, draw_variant
+from simtoreal.envs.simulated_camera import SimulatedCamera, ViewState, draw_variant
 from simtoreal.envs.still_cell import StillCell, ToolPose, draw_tool_pose
 from simtoreal.envs.world_sample import CameraSample
 

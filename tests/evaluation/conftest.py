@@ -23,7 +23,7 @@ def quiet() -> Progress:
 def untrained(modality: str) -> Bundle:
     import torch
 
-    from simtoreal.envs.simulated_camera import CameraSetup
+    from simtoreal.envs.camera_setup import CameraSetup
     from simtoreal.policies.encoders import EncoderSpec, build_encoder
     from simtoreal.policies.load import encoder_weights, view_record
     from simtoreal.policies.view import ViewSpec

@@ -11,8 +11,9 @@ import pytest
 from simtoreal.bundle import load_bundle
 from simtoreal.camera import CameraModel
 from simtoreal.envs.assets import AssetError
-from simtoreal.envs.bullet_cell import BulletCell, InvalidScene
-from simtoreal.envs.simulated_camera import CameraSetup
+from simtoreal.envs.bullet_cell import BulletCell
+from simtoreal.envs.camera_setup import CameraSetup
+from simtoreal.envs.cell import InvalidScene
 from simtoreal.evaluation import arena as arena_module
 from simtoreal.evaluation.arena import Arena, ArenaSpec, Job, camera_of
 from simtoreal.policies.grasp_policy import GraspPolicy

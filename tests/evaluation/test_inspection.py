@@ -11,7 +11,7 @@ import pytest
 from simtoreal import cli
 from simtoreal.bundle import Bundle, CameraRecord, save_bundle
 from simtoreal.envs.assets import CACHE_ENV
-from simtoreal.envs.simulated_camera import CameraSetup
+from simtoreal.envs.camera_setup import CameraSetup
 from simtoreal.evaluation.inspection import bundle_tables, num_parameters
 from simtoreal.head_interface import HeadScale
 from simtoreal.perception_error import PerceptionError

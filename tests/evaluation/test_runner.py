@@ -13,7 +13,7 @@ import pytest
 
 from simtoreal.bundle import Bundle, load_bundle, save_bundle
 from simtoreal.config import Arm, EvaluateConfig, Head
-from simtoreal.envs.bullet_cell import InvalidScene
+from simtoreal.envs.cell import InvalidScene
 from simtoreal.evaluation import jobs, runner
 from simtoreal.evaluation.arena import Arena, ArenaSpec, Job
 from simtoreal.evaluation.journal import JOURNAL_NAME

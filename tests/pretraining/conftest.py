@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from simtoreal.envs.camera_setup import CameraSetup
 from simtoreal.envs.randomization import load_randomization
-from simtoreal.envs.simulated_camera import CameraSetup
 from simtoreal.policies.view import ViewSpec
 from simtoreal.pretraining.frame_sets import FrameSet, FrameSetSpec, load_frames
 from simtoreal.progress import Progress

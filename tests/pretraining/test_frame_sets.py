@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from simtoreal import camera
+from simtoreal.envs.camera_setup import CameraSetup
 from simtoreal.envs.object_sets import load_object_set
 from simtoreal.envs.randomization import load_randomization
-from simtoreal.envs.simulated_camera import CameraSetup
 from simtoreal.envs.world_sample import WorldSample
 from simtoreal.policies.view import ViewSpec
 from simtoreal.pretraining import frame_sets

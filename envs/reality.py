@@ -1,0 +1,108 @@
+"""A reality as data: everything in which the second world differs from the one that policies are trained in.
+
+>>> reality = load_reality("default")
+>>> sample = reality.sample(np.random.default_rng(0))
+>>> 0.0 < sample.physics.friction < 3.0
+True
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from simtoreal.envs.range_group import RangeGroup
+from simtoreal.envs.reality_groups import (
+    ArmReality,
+    ClockReality,
+    ContentReality,
+    DepthReality,
+    ImageReality,
+    LightReality,
+    LooksReality,
+    OpticsReality,
+    PhysicsReality,
+)
+from simtoreal.envs.reality_sample import RealitySample
+
+REALITIES = ("mild", "default", "harsh")
+
+
+@dataclass(frozen=True)
+class Reality(RangeGroup):
+    """Every range of a reality, by group; the one without a file is a world without errors."""
+
+    optics: OpticsReality = field(default_factory=OpticsReality)
+    image: ImageReality = field(default_factory=ImageReality)
+    depth: DepthReality = field(default_factory=DepthReality)
+    light: LightReality = field(default_factory=LightReality)
+    looks: LooksReality = field(default_factory=LooksReality)
+    physics: PhysicsReality = field(default_factory=PhysicsReality)
+    arm: ArmReality = field(default_factory=ArmReality)
+    clock: ClockReality = field(default_factory=ClockReality)
+    content: ContentReality = field(default_factory=ContentReality)
+
+    def sample(self, rng: np.random.Generator) -> RealitySample:
+        """Draws one world; a change to one group leaves what the others draw from the same seed as it was."""
+        groups = fields(self)
+        streams = [np.random.default_rng(seed) for seed in rng.integers(2**63, size=len(groups))]
+        drawn = {
+            group.name: getattr(self, group.name).sample(stream) for group, stream in zip(groups, streams, strict=True)
+        }
+        return RealitySample(**drawn)
+
+
+def load_reality(name_or_path: str) -> Reality:
+    """Loads a shipped reality by name, or a YAML file of your own.
+
+    A file names only what differs from its `base` (a shipped reality; absent, a world without errors).
+
+    Raises:
+        ValueError: no such reality or file, or the file is not right; names file, field, value and what is allowed.
+    """
+    if name_or_path in REALITIES:
+        return _load_file(_shipped(name_or_path))
+    path = Path(name_or_path).expanduser()
+    if not path.is_file():
+        raise ValueError(f"reality={name_or_path}: neither a reality ({', '.join(REALITIES)}) nor a YAML file")
+    return _load_file(path)
+
+
+def reality_table() -> str:
+    """Markdown table of every parameter: its range in each shipped reality, and its unit."""
+    columns = [load_reality(name).rows() for name in REALITIES]
+    lines = [f"| parameter | {' | '.join(REALITIES)} | unit |", "|---|" + "---|" * len(REALITIES) + "---|"]
+    for cells in zip(*columns, strict=True):
+        name, _, unit = cells[0]
+        lines.append(f"| `{name}` | {' | '.join(f'`{value}`' for _, value, _ in cells)} | {unit} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shipped(name: str) -> Traversable:
+    return resources.files("simtoreal.configs") / "reality" / f"{name}.yaml"
+
+
+def _load_file(path: Traversable | Path) -> Reality:
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: cannot be read as YAML: {error}") from None
+    if not isinstance(plain, dict):
+        raise ValueError(f"{path}: must hold a mapping of groups, got {type(plain).__name__}")
+    try:
+        return _base(plain).updated({key: value for key, value in plain.items() if key != "base"})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _base(plain: Mapping[str, Any]) -> Reality:
+    if "base" not in plain:
+        return Reality()
+    if plain["base"] not in REALITIES:
+        raise ValueError(f"base: {plain['base']!r} is not a shipped reality; allowed: {', '.join(REALITIES)}")
+    return _load_file(_shipped(str(plain["base"])))
