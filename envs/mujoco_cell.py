@@ -151,6 +151,10 @@ class MujocoCell:
         world = self._need_world()
         return [world.pose(i) for i in range(len(self.scene.objects))]
 
+    def move_object(self, index: int, T_base_obj: FloatArray) -> None:
+        """Puts a free object somewhere else, as a person does who reaches into the cell."""
+        self._need_world().place(index, T_base_obj)
+
     @property
     def scene(self) -> RealityScene:
         """The scene on the table.

@@ -86,6 +86,15 @@ class MujocoWorld:
         T = frames.transform(self.data.xpos[body], self.data.xmat[body].reshape(3, 3))
         return T if np.isfinite(T).all() else np.full((4, 4), np.nan)
 
+    def place(self, index: int, T_base_obj: FloatArray) -> None:
+        """Puts an object somewhere else, at rest."""
+        joint = self.model.body_jntadr[self._bodies[index]]
+        at, moves = self.model.jnt_qposadr[joint], self.model.jnt_dofadr[joint]
+        x, y, z, w = frames.rotation_to_quat(T_base_obj[:3, :3])
+        self.data.qpos[at : at + 7] = (*T_base_obj[:3, 3], w, x, y, z)
+        self.data.qvel[moves : moves + 6] = 0.0
+        mujoco.mj_kinematics(self.model, self.data)
+
     @property
     def positions_m(self) -> FloatArray:
         """Positions (N, 3) of the objects."""

@@ -75,8 +75,8 @@ VERBS = {
     ),
     "inspect": Verb(
         InspectConfig,
-        "show what is in a bundle, with pictures of what it sees",
-        "simtoreal.evaluation.inspection:inspect",
+        "show what is in a bundle or a dataset of episodes, with pictures",
+        "simtoreal.episodes.inspect_command:inspect",
     ),
 }
 

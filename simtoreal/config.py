@@ -88,6 +88,13 @@ class RunLogger(StrEnum):
     NONE = "none"
 
 
+class Viewer(StrEnum):
+    """Programs that episodes can be written for."""
+
+    NONE = "none"
+    RERUN = "rerun"
+
+
 class World(StrEnum):
     """Simulators that an evaluation can run in."""
 
@@ -332,13 +339,28 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class InspectConfig:
-    """Show what is in a bundle, with pictures of what it sees."""
+    """Show what is in a bundle or in a dataset of episodes, with pictures.
 
-    bundle: str = option("default", "policy: a shipped bundle, or a folder")
+    Raises:
+        ConfigError: a viewer is asked for without episodes.
+    """
+
+    bundle: str = option("default", "policy: a shipped bundle, or a folder; not looked at where episodes are given")
+    episodes: Path | None = option(None, "dataset of recorded or imported episodes to look at instead of a bundle")
+    episodes_shown: int = option(
+        12, "episodes with pictures and plots, spread over the dataset; all are checked", minimum=0, maximum=500
+    )
+    viewer: Viewer = option(Viewer.NONE, "rerun writes the shown episodes as episodes.rrd for the Rerun viewer")
     out: Path = option(Path("runs/inspect"), "run folder")
-    episodes: int = option(12, "scenes to picture", minimum=1, maximum=1000)
-    objects: str = option("random_test", "object set, or a folder of meshes and URDF files")
+    scenes: int = option(12, "scenes to picture with a bundle", minimum=1, maximum=1000)
+    objects: str = option("random_test", "object set, or a folder of meshes and URDF files, for a bundle")
     seed: int = option(0, "seed that the scenes are drawn from", minimum=0, maximum=MAX_SEED)
+
+    def __post_init__(self) -> None:
+        if self.viewer is not Viewer.NONE and self.episodes is None:
+            raise ConfigError(
+                f"viewer={self.viewer.value} shows episodes: give the folder of a dataset with episodes=DIR"
+            )
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from simtoreal.evaluation.arena import Arena, ArenaSpec, Job, camera_of
 from simtoreal.evaluation.runner import EvaluationPlan, plan_jobs, usable_objects
 from simtoreal.preflight import find_bundle, resolve_device
 from simtoreal.progress import Progress
-from simtoreal.runtime import Step
+from simtoreal.runtime import Step, Subscriber
 
 _FIELD_OF_VIEW_RAD = {CameraMount.WRIST: math.radians(60.0), CameraMount.EXTERNAL: math.radians(40.0)}
 
@@ -31,7 +31,9 @@ _FIELD_OF_VIEW_RAD = {CameraMount.WRIST: math.radians(60.0), CameraMount.EXTERNA
 class SimulatedSession:
     """The cells and policies of an arena, one episode after the other."""
 
-    def __init__(self, config: RecordConfig, progress: Progress) -> None:
+    def __init__(self, config: RecordConfig, progress: Progress, more: Sequence[Subscriber] = ()) -> None:
+        """`more` subscribe to the loop behind the recorder, such as somebody who disturbs the scene in a test."""
+        self._more = more
         self._spec = arena_spec(config)
         check_world(self._spec.world, with_camera=True)
         self._plan = EvaluationPlan(config.episodes, (_arm(config),), 1, config.out)
@@ -47,7 +49,12 @@ class SimulatedSession:
 
     @property
     def control_hz(self) -> float:
-        return self._arena.cell(with_camera=True).control_hz
+        return self.cell.control_hz
+
+    @property
+    def cell(self) -> SimulatedCell[Any]:
+        """The cell that episodes run in."""
+        return self._arena.cell(with_camera=True)
 
     @property
     def robot(self) -> str:
@@ -65,10 +72,10 @@ class SimulatedSession:
 
     def run(self, take: Take, recorder: Recorder) -> EpisodeEnd | None:
         job = Job(self._plan.arms[0], take.number, take.object_name)
-        _, cell = self._arena.policy(job.arm)
+        cell = self.cell
         self._watch = _CellWatch(cell)
         try:
-            run = self._arena.run(job, [recorder, self._watch])
+            run = self._arena.run(job, [recorder, *self._more, self._watch])
         except InvalidScene:
             recorder.discard()
             return None

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
 
 from simtoreal.bundle import Bundle, load_bundle
 from simtoreal.config import InspectConfig
@@ -17,6 +15,7 @@ from simtoreal.envs.cell import InvalidScene
 from simtoreal.envs.randomization import load_randomization
 from simtoreal.evaluation import findings, statistics
 from simtoreal.evaluation.arena import Arena, ArenaSpec, Job
+from simtoreal.evaluation.inspection_tables import terminal_table
 from simtoreal.evaluation.pictures import camera_picture, draw_estimate, estimate_overlay, upscale
 from simtoreal.evaluation.presentation import curves_of_error, first_look
 from simtoreal.evaluation.report import Picture, ReportContent, Table, write_report
@@ -41,18 +40,18 @@ def inspect(config: InspectConfig) -> None:
     bundle = load_bundle(folder)
     tables = bundle_tables(folder, bundle)
     for table in tables:
-        console.print(_terminal(table))
+        console.print(terminal_table(table))
     content = ReportContent(
         title=f"Bundle {config.bundle}",
         lead=(
             f"A {bundle.camera.modality} policy for a camera {_placement(bundle)}, and where it would grasp "
-            f"{config.episodes} objects of {config.objects} at first sight ({RANDOMIZATION} randomization)."
+            f"{config.scenes} objects of {config.objects} at first sight ({RANDOMIZATION} randomization)."
         ),
         grasps=list(_pictures(config, folder, progress)),
         perception_plots=curves_of_error(bundle.error),
         tables=tables,
         command=f"simtoreal inspect bundle={config.bundle} objects={config.objects} "
-        f"episodes={config.episodes} seed={config.seed}",
+        f"scenes={config.scenes} seed={config.seed}",
     )
     path = write_report(config.out, content)
     console.print(f"report: {path}", highlight=False, soft_wrap=True)
@@ -172,19 +171,6 @@ def _file_table(folder: Path) -> Table:
     return Table("On disk", ("file", "kB"), [(name, f"{size:,.1f}") for name, size in sizes], str(folder))
 
 
-def _terminal(table: Table) -> RichTable | Text:
-    if not table.rows:
-        return Text(f"{table.title}: {table.note}")
-    shown = RichTable(title=table.title, caption=table.note or None, title_justify="left", caption_justify="left")
-    numeric = "success" in table.columns or "kB" in table.columns or "distance (m)" in table.columns
-    for index, column in enumerate(table.columns):
-        shown.add_column(column, justify="right" if numeric and index else "left", overflow="fold")
-    shown.show_header = any(table.columns[1:])
-    for row in table.rows:
-        shown.add_row(*(Text(cell) for cell in row))  # Text, not markup: a path may hold [brackets]
-    return shown
-
-
 # --- pictures
 
 
@@ -198,11 +184,11 @@ def _pictures(config: InspectConfig, folder: Path, progress: Progress) -> Iterat
         seed=config.seed,
         cache_dir=default_cache_dir(),
     )
-    plan = EvaluationPlan(config.episodes, ("policy",), 1, config.out)
+    plan = EvaluationPlan(config.scenes, ("policy",), 1, config.out)
     names, _ = usable_objects(spec, plan, progress)
     arena = Arena(spec)
     try:
-        with progress.task("pictures", config.episodes) as bar:
+        with progress.task("pictures", config.scenes) as bar:
             for job in plan_jobs(names, config.seed, plan):
                 yield from _look(arena, job)
                 bar.advance()

@@ -48,7 +48,13 @@ def fit(rgb: Image, width_px: int, height_px: int, background: tuple[int, int, i
 
 
 def draw_grasp(
-    view_rgb: Image, pixel: tuple[float, float], angle_rad: float, width_px: float, quality: float | None = None
+    view_rgb: Image,
+    pixel: tuple[float, float],
+    angle_rad: float,
+    width_px: float,
+    quality: float | None = None,
+    *,
+    jaws: tuple[int, int, int] = JAWS,
 ) -> Image:
     """Draws two jaws and the line they close along; small images come back enlarged.
 
@@ -58,6 +64,7 @@ def draw_grasp(
         angle_rad: of the closing direction, from image right towards image down.
         width_px: opening between the jaws, in pixels of `view_rgb`.
         quality: in [0, 1], written beside the grasp; None to leave it out.
+        jaws: colour that they are drawn in.
     """
     canvas = upscale(view_rgb)
     factor = canvas.shape[0] / view_rgb.shape[0]
@@ -66,10 +73,10 @@ def draw_grasp(
     half = 0.5 * max(width_px * factor, 6.0) * closing
     bar = max(9.0, min(canvas.shape[:2]) / 26) * np.array([-closing[1], closing[0]])
     thick = max(2, round(min(canvas.shape[:2]) / 128))
-    jaws = [(centre + side * half - bar, centre + side * half + bar) for side in (-1, 1)]
-    for colour, extra in ((EDGE, 3), (JAWS, 0)):
+    bars = [(centre + side * half - bar, centre + side * half + bar) for side in (-1, 1)]
+    for colour, extra in ((EDGE, 3), (jaws, 0)):
         _line(canvas, centre - half, centre + half, colour, max(1, thick // 2) + extra)
-        for start, end in jaws:
+        for start, end in bars:
             _line(canvas, start, end, colour, thick + 1 + extra)
     if quality is not None:
         _badge(canvas, f"{100 * quality:.0f}%")

@@ -93,8 +93,8 @@ def write_report(out_dir: Path, report: ReportContent) -> Path:
     return path
 
 
-def render_html(out_dir: Path, report: ReportContent) -> str:
-    """The page as text; links to videos are relative to `out_dir`."""
+def render_page(template: str, **content: Any) -> str:
+    """A page from one of the templates here, which share style, charts and the embedding of pictures."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("simtoreal.evaluation", "templates"),
         autoescape=True,
@@ -104,11 +104,17 @@ def render_html(out_dir: Path, report: ReportContent) -> str:
     )
     environment.filters |= {"percent": findings.percent, "interval": findings.interval, "picture": _embed}
     environment.globals |= {"box": {"w": WIDTH, "h": HEIGHT, "l": LEFT, "r": RIGHT, "t": TOP, "b": BOTTOM}}
-    return environment.get_template("report.html.j2").render(
+    return environment.get_template(template).render(**content)
+
+
+def render_html(out_dir: Path, report: ReportContent) -> str:
+    """The page as text; links to videos are relative to `out_dir`."""
+    return render_page(
+        "report.html.j2",
         report=report,
         info=None if report.eval_info is None else _view(dict(report.eval_info)),
-        perception=_charts(report.perception_plots),
-        training=_charts(report.training_plots),
+        perception=charts(report.perception_plots),
+        training=charts(report.training_plots),
         strips=[strip._replace(frames=_spread(strip.frames)) for strip in report.failures],
         videos=[(quote(_relative(video.path, out_dir)), video.caption) for video in report.videos],
         meaning=findings.FAILURE_MEANING,
@@ -169,7 +175,8 @@ def _arms(info: Mapping[str, Any]) -> list[tuple[str, Summary]]:
     return [("policy", info["overall"])] + [(name, other["overall"]) for name, other in others.items() if other]
 
 
-def _charts(plots: Sequence[CurvePlot]) -> list[LineChart]:
+def charts(plots: Sequence[CurvePlot]) -> list[LineChart]:
+    """Plots laid out for `macros.html.j2`; without those that have nothing to show."""
     laid_out = (line_chart(plot) for plot in plots)
     return [chart for chart in laid_out if chart is not None]
 
