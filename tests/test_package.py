@@ -26,6 +26,7 @@ MODULES_OF = {
     "opencv-python-headless": "cv2",
     "pybullet": "pybullet",
     "pyyaml": "yaml",
+    "rerun-sdk": "rerun",
     "stable-baselines3": "stable_baselines3",
 }
 COME_ALONG = {"omegaconf": "hydra-core", "pybullet_data": "pybullet", "pybullet_utils": "pybullet", "llvmlite": "numba"}

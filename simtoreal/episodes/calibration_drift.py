@@ -25,8 +25,8 @@ _BACK_PX = 0.7  # features that do not come back to where they began were lost
 class DriftLimits:
     """Which pairs of pictures say something, and how much drift is too much."""
 
-    moved_m: float = 0.015  # of the camera, between two pictures that are compared
-    max_moved_m: float = 0.06
+    moved_m: float = 0.025  # of the camera, between two pictures that are compared
+    max_moved_m: float = 0.08
     max_turned_rad: float = 0.3
     min_features: int = 12
     min_flow_px: float = 2.0  # median: a scene that hardly moves says little
@@ -72,6 +72,8 @@ def wrist_drift(frame: int, before: PosedImage, after: PosedImage, limits: Drift
     if len(seen_px) < limits.min_features:
         return None
     flow_px = np.linalg.norm(seen_px - start_px, axis=1)
+    if float(np.median(flow_px)) < 0.1 * limits.min_flow_px:
+        return None  # the very picture once more
     moves = flow_px > 0.3 * np.median(flow_px)  # the hand moves with the camera and stands still in the picture
     if float(np.median(flow_px[moves])) < limits.min_flow_px or moves.sum() < limits.min_features:
         return None

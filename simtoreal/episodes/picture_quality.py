@@ -21,7 +21,7 @@ class PictureLimits:
 
     dark_level: float = 28.0  # of 255: nine tenths of the picture are darker
     bright_level: float = 250.0  # half of the picture is brighter
-    blur: float = 0.62  # 0 is sharp, 1 is smeared out; sharp pictures of four sources lie below 0.42
+    blur: float = 0.55  # 0 is sharp, 1 is smeared out; sharp pictures of four sources lie below 0.42
     blur_more: float = 0.18  # than the median of the episode: a picture blurred by motion
     min_contrast: float = 6.0  # standard deviation; of less nothing can be said about blur
     same_level: float = 1.5  # largest difference of what was averaged to 64 x 48

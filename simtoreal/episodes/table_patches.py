@@ -54,7 +54,7 @@ class PatchConfig:
     min_cells: int = 12
     still_m: float = 0.0061  # a best shift up to this is no motion: calibration and depth have errors
     moved_m: float = 0.0079
-    max_difference_m: float = 0.006  # mean between heights of what did not move
+    max_difference_m: float = 0.009  # mean between heights of what did not move
     clip_m: float = 0.03  # larger differences count as this
     better_frac: float = 0.75  # a shift counts if it leaves less than this of the difference
     min_correlation: float = 0.65  # of shades of what did not move
@@ -187,7 +187,7 @@ def _compare_heights(heights: FloatArray, reference: FloatArray, config: PatchCo
     seen = np.isfinite(heights[inner, inner])
     if stands_out.sum() < config.min_cells or (stands_out & seen).sum() < 0.5 * stands_out.sum():
         return None
-    differences = _differences(heights, middle, reach - core, config)
+    differences = _differences(heights, middle, table_m + config.stands_out_m, config)
     return _judge_heights(differences, config)
 
 
@@ -196,15 +196,18 @@ def _table_m(heights: FloatArray) -> float:
     return float(np.percentile(heights[np.isfinite(heights)], 15))
 
 
-def _differences(heights: FloatArray, middle: FloatArray, largest: int, config: PatchConfig) -> FloatArray:
-    """Mean difference in height (2 n + 1, 2 n + 1) for shifts of up to n cells; infinite where too little shows."""
+def _differences(heights: FloatArray, middle: FloatArray, above_m: float, config: PatchConfig) -> FloatArray:
+    """Mean difference in height for every shift of the cells in which either shows something that stands out.
+
+    The bare table around would hide that a small thing has gone. Infinite where too little shows.
+    """
     views = np.lib.stride_tricks.sliding_window_view(heights, middle.shape)
     apart = np.abs(views - middle)
-    known = np.isfinite(apart)
+    known = np.isfinite(apart) & ((views > above_m) | (middle > above_m))
     total = np.where(known, np.minimum(apart, config.clip_m), 0.0).sum(axis=(2, 3))
     count = known.sum(axis=(2, 3))
-    assert views.shape[:2] == (2 * largest + 1, 2 * largest + 1)
-    return np.where(count >= 0.4 * np.isfinite(middle).sum(), total / np.maximum(count, 1), np.inf)
+    enough = max(config.min_cells, 0.5 * float((middle > above_m).sum()))
+    return np.where(count >= enough, total / np.maximum(count, 1), np.inf)
 
 
 def _judge_heights(differences: FloatArray, config: PatchConfig) -> Comparison:

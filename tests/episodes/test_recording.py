@@ -109,3 +109,9 @@ def test_a_simulated_episode_holds_what_the_simulator_knows(tmp_path: Path, obje
             assert np.linalg.norm(np.array(lifted[:3]) - last.T_base_tcp[:3, 3]) < 0.08
             assert last.images["wrist"].rgb.shape == (64, 96, 3)
             assert last.images["wrist"].T_base_cam is not None
+
+
+@pytest.mark.parametrize("settings", [{"reality": "mild"}, {"controller": "mujoco", "randomization": "harsh"}])
+def test_settings_of_one_world_are_refused_in_the_other(settings: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="is for controller="):
+        RecordConfig(**settings)  # type: ignore[arg-type]

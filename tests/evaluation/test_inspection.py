@@ -83,7 +83,7 @@ def test_inspect_prints_the_bundle_and_pictures_its_grasps(
     bundle_dir: Path, objects: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    assert cli.main(["inspect", f"bundle={bundle_dir}", f"objects={objects}", "episodes=2", f"out={out}"]) == 0
+    assert cli.main(["inspect", f"bundle={bundle_dir}", f"objects={objects}", "scenes=2", f"out={out}"]) == 0
     printed, told = capsys.readouterr()
     for expected in ("conv_small", "scripted servo", "94.0 %", "89.8 to 96.5 %", "preset=full", "encoder.safetensors"):
         assert expected in printed
