@@ -64,4 +64,4 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line between the bars."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)  # a path stays whole

@@ -126,3 +126,9 @@ def test_the_light_modules_stay_light(module: str) -> None:
     code = f"import sys, {module}; print({{'torch', 'pybullet', 'stable_baselines3'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "set()"
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """Pytest imports them by their bare names, and trips over a second one only when everything is collected."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name not in ("conftest.py", "__init__.py")]
+    assert sorted(names) == sorted(set(names))
