@@ -13,9 +13,8 @@ _DOUBTFUL_QUALITY = 0.4  # a grasp that looks worse than this from close by dese
 
 
 class Head(Protocol):
-    """Turns an estimate and proprioception into motion."""
+    """Turns an estimate and proprioception into motion; what it has to remember is in the interface."""
 
-    def reset(self) -> None: ...
     def act(
         self, observation: Observation, estimate: GraspEstimate, interface: HeadInterface
     ) -> NDArray[np.floating]: ...
@@ -42,7 +41,6 @@ class GraspPolicy:
 
     def reset(self) -> None:
         self.source.reset()
-        self.head.reset()
         self.interface.reset()
         self._lookout.reset()
         self.estimate = None

@@ -48,9 +48,6 @@ class LearnedHead:
         if width != ACTION_DIM:
             raise ValueError(f"head ends in {width} outputs, expected {ACTION_DIM}")
 
-    def reset(self) -> None:
-        """Nothing to forget: what a head remembers is in the interface."""
-
     def act(self, observation: Observation, estimate: GraspEstimate, interface: HeadInterface) -> NDArray[np.floating]:
         return self.forward(interface.vector(observation, estimate))
 

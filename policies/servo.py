@@ -49,9 +49,6 @@ class ServoHead:
     def __init__(self, config: ServoConfig | None = None) -> None:
         self.config = config or ServoConfig()
 
-    def reset(self) -> None:
-        """Nothing to forget: what a head remembers is in the interface."""
-
     def act(self, observation: Observation, estimate: GraspEstimate, interface: HeadInterface) -> FloatArray:
         """One action vector (ACTION_DIM,) in [-1, 1]."""
         if interface.is_closing and not interface.is_empty(observation):
