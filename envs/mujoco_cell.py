@@ -130,13 +130,9 @@ class MujocoCell:
         """
         world, scene = self._need_world(), self.scene
         sent = limited(action, self._setpoint[:3, 3], scene.table_height_m, self.robot)
-        T = frames.transform(
-            self._setpoint[:3, 3] + sent.delta_m,
-            frames.rotation_from_vector(sent.delta_rotation_rad) @ self._setpoint[:3, :3],
-        )
-        self._setpoint = T
+        self._setpoint = frames.moved(self._setpoint, sent.delta_m, sent.delta_rotation_rad)
         late_steps = round(scene.world.clock.action_latency_s / TIMESTEP_S)
-        self._orders.append(_Order(self._step + late_steps, T, sent.gripper_width_m))
+        self._orders.append(_Order(self._step + late_steps, self._setpoint, sent.gripper_width_m))
         self._advance(world, self._next_deadline(scene))
         self._judge(world, scene)
         return sent
