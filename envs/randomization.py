@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from simtoreal.envs.randomization_groups import (
     CameraRandomization,
@@ -26,7 +25,7 @@ from simtoreal.envs.randomization_groups import (
     TimingRandomization,
     VisualRandomization,
 )
-from simtoreal.envs.range_group import RangeGroup
+from simtoreal.envs.range_group import RangeGroup, draw_groups, read_groups
 from simtoreal.envs.ranges import Range
 from simtoreal.envs.textures import PROCEDURAL_KINDS, photo_folder_at
 from simtoreal.envs.world_sample import (
@@ -75,14 +74,7 @@ class Randomization:
 
     def sample(self, rng: np.random.Generator) -> WorldSample:
         """Draws one world; a change to one group leaves what the others draw from the same seed as it was."""
-        streams = [np.random.default_rng(seed) for seed in rng.integers(2**63, size=5)]
-        return WorldSample(
-            self.visual.sample(streams[0]),
-            self.camera.sample(streams[1]),
-            self.sensor.sample(streams[2]),
-            self.dynamics.sample(streams[3]),
-            self.timing.sample(streams[4]),
-        )
+        return WorldSample(**draw_groups(self, rng))
 
     def with_group(self, **groups: RangeGroup) -> "Randomization":
         """This randomization with whole groups replaced, `with_group(dynamics=...)`.
@@ -193,12 +185,7 @@ def _load_preset(name: str) -> Randomization:
 
 
 def _load_file(path: Traversable | Path) -> Randomization:
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: cannot be read as YAML: {error}") from None
-    if not isinstance(plain, dict):
-        raise ValueError(f"{path}: must hold a mapping of groups, got {type(plain).__name__}")
+    plain = read_groups(path)
     base = plain.pop("base", "none")
     try:
         # The preset `none` spells out what the dataclasses hold already; starting from it would be a circle.

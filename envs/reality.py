@@ -7,16 +7,15 @@ True
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from simtoreal.envs.range_group import RangeGroup
+from simtoreal.envs.range_group import RangeGroup, draw_groups, read_groups
 from simtoreal.envs.reality_groups import (
     ArmReality,
     ClockReality,
@@ -49,12 +48,7 @@ class Reality(RangeGroup):
 
     def sample(self, rng: np.random.Generator) -> RealitySample:
         """Draws one world; a change to one group leaves what the others draw from the same seed as it was."""
-        groups = fields(self)
-        streams = [np.random.default_rng(seed) for seed in rng.integers(2**63, size=len(groups))]
-        drawn = {
-            group.name: getattr(self, group.name).sample(stream) for group, stream in zip(groups, streams, strict=True)
-        }
-        return RealitySample(**drawn)
+        return RealitySample(**draw_groups(self, rng))
 
 
 def load_reality(name_or_path: str) -> Reality:
@@ -88,12 +82,7 @@ def _shipped(name: str) -> Traversable:
 
 
 def _load_file(path: Traversable | Path) -> Reality:
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: cannot be read as YAML: {error}") from None
-    if not isinstance(plain, dict):
-        raise ValueError(f"{path}: must hold a mapping of groups, got {type(plain).__name__}")
+    plain = read_groups(path)
     try:
         return _base(plain).updated({key: value for key, value in plain.items() if key != "base"})
     except ValueError as error:

@@ -1,9 +1,9 @@
 """What was drawn of a reality for one episode: plain numbers that the second world reads; see `reality_groups`."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-from simtoreal.envs.world_sample import Vector3, Vector5
+from simtoreal.envs.world_sample import Vector3, Vector5, flattened
 
 
 @dataclass(frozen=True)
@@ -140,10 +140,4 @@ class RealitySample:
 
     def to_dict(self) -> dict[str, Any]:
         """Flat and plain for JSON: `{"physics.friction": 0.8, "optics.distortion": [0.0, ...], ...}`."""
-        flat: dict[str, Any] = {}
-        for group in fields(self):
-            part = getattr(self, group.name)
-            for item in fields(part):
-                value = getattr(part, item.name)
-                flat[f"{group.name}.{item.name}"] = list(value) if isinstance(value, tuple) else value
-        return flat
+        return flattened(self)

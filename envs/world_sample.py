@@ -115,13 +115,7 @@ class WorldSample:
 
     def to_dict(self) -> dict[str, Any]:
         """Flat and plain for JSON: `{"dynamics.friction": 0.8, "visual.object_rgb": [0.6, 0.6, 0.6], ...}`."""
-        flat: dict[str, Any] = {}
-        for group in fields(self):
-            part = getattr(self, group.name)
-            for item in fields(part):
-                value = getattr(part, item.name)
-                flat[f"{group.name}.{item.name}"] = list(value) if isinstance(value, tuple) else value
-        return flat
+        return flattened(self)
 
     @classmethod
     def from_dict(cls, flat: Mapping[str, Any]) -> "WorldSample":
@@ -138,6 +132,17 @@ class WorldSample:
                 f"world sample: missing keys {missing}, unknown keys {unknown}; written by another version?"
             )
         return cls(**{group.name: _read(getattr(nominal, group.name), group.name, flat) for group in fields(cls)})
+
+
+def flattened(sample: Any) -> dict[str, Any]:
+    """A dataclass of groups as one mapping with dotted keys; tuples become lists."""
+    flat: dict[str, Any] = {}
+    for group in fields(sample):
+        part = getattr(sample, group.name)
+        for item in fields(part):
+            value = getattr(part, item.name)
+            flat[f"{group.name}.{item.name}"] = list(value) if isinstance(value, tuple) else value
+    return flat
 
 
 def _read(nominal: Sample, group: str, flat: Mapping[str, Any]) -> Sample:
