@@ -72,6 +72,18 @@ class View(NamedTuple):
         """Angle of the view's horizontal axis from base +X, seen from above."""
         return float(np.arctan2(self.T_base_view[1, 0], self.T_base_view[0, 0]))
 
+    @property
+    def camera_row(self) -> FloatArray:
+        """The virtual camera as one row (21,) of a table: K (9) and the upper three rows of T_base_view (12)."""
+        return np.concatenate([self.K.ravel(), self.T_base_view[:3].ravel()])
+
+
+def from_camera_row(row: NDArray[np.floating]) -> tuple[FloatArray, FloatArray]:
+    """K (3, 3) and T_base_view (4, 4), the inverse of `View.camera_row`."""
+    T_base_view = np.eye(4)
+    T_base_view[:3] = row[9:].reshape(3, 4)
+    return row[:9].reshape(3, 3).astype(np.float64), T_base_view
+
 
 def make_view(observation: Observation, spec: ViewSpec) -> View:
     """Looks at an observation through the canonical view.

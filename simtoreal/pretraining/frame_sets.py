@@ -30,7 +30,7 @@ from simtoreal.envs.simulated_camera import draw_variant
 from simtoreal.envs.still_cell import StillCell, draw_tool_pose
 from simtoreal.evaluation.workers import results, worker_pool
 from simtoreal.policies.grasp_map import Viewpoint, in_view
-from simtoreal.policies.view import View, ViewSpec, make_view
+from simtoreal.policies.view import View, ViewSpec, from_camera_row, make_view
 from simtoreal.progress import Progress
 
 MAX_GRASPS = 160  # kept per frame, best first
@@ -70,7 +70,7 @@ class FrameSet:
     height_m: NDArray[np.float16]  # (N, P, P), nan where unknown
     valid: NDArray[np.bool_]  # (N, P, P)
     edge_m: NDArray[np.float32]  # (N,)
-    camera: NDArray[np.float32]  # (N, 21) K (9) and the upper three rows of T_base_view (12)
+    camera: NDArray[np.float32]  # (N, 21), rows as `View.camera_row`
     distance_m: NDArray[np.float32]  # (N,) camera to the nearest object
     grasps: NDArray[np.float32]  # (N, MAX_GRASPS, 6), rows as in `grasp_map.in_view`
     num_grasps: NDArray[np.int32]  # (N,)
@@ -79,9 +79,7 @@ class FrameSet:
         return len(self.edge_m)
 
     def viewpoint(self, index: int) -> Viewpoint:
-        K = self.camera[index, :9].reshape(3, 3).astype(np.float64)
-        T = np.eye(4)
-        T[:3] = self.camera[index, 9:].reshape(3, 4)
+        K, T = from_camera_row(self.camera[index])
         return Viewpoint(K, T, float(np.arctan2(T[1, 0], T[0, 0])), self.rgb.shape[1])
 
     def rows(self, index: int) -> NDArray[np.float32]:
@@ -239,7 +237,7 @@ def _pack(view: View, grasps: GraspSet, distance_m: float, rng: np.random.Genera
         "height_m": view.height_m.astype(np.float16),
         "valid": view.valid,
         "edge_m": np.float32(view.edge_m),  # type: ignore[dict-item]  # a scalar stacks like an array
-        "camera": np.concatenate([view.K.ravel(), view.T_base_view[:3].ravel()]).astype(np.float32),
+        "camera": view.camera_row.astype(np.float32),
         "distance_m": np.float32(distance_m),  # type: ignore[dict-item]
         "grasps": padded,
         "num_grasps": np.int32(len(rows)),  # type: ignore[dict-item]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from simtoreal import frames as se3
 from simtoreal.contracts import FloatArray
 from simtoreal.policies.grasp_map import Viewpoint, in_view, targets
-from simtoreal.policies.view import View
+from simtoreal.policies.view import View, from_camera_row
 from simtoreal.transfer.labels import KnownGrasp
 
 MAX_GRASPS = 8  # kept per frame: an episode closes its jaws a few times
@@ -24,7 +24,7 @@ class RealFrames:
     height_m: NDArray[np.float32]  # (N, P, P), nan where unknown
     valid: NDArray[np.bool_]  # (N, P, P)
     edge_m: NDArray[np.float32]  # (N,)
-    camera: NDArray[np.float64]  # (N, 21) K (9) and the upper three rows of T_base_view (12)
+    camera: NDArray[np.float64]  # (N, 21), rows as `View.camera_row`
     grasps: NDArray[np.float64]  # (N, MAX_GRASPS, 6): x, y, z, yaw, width in the base frame, and 1 held or 0 failed
     num_grasps: NDArray[np.int32]  # (N,)
     episode: NDArray[np.int32]  # (N,) position in the dataset
@@ -35,9 +35,7 @@ class RealFrames:
 
     def view(self, index: int) -> View:
         """One frame, as `make_view` gave it."""
-        T = np.eye(4)
-        T[:3] = self.camera[index, 9:].reshape(3, 4)
-        K = self.camera[index, :9].reshape(3, 3)
+        K, T = from_camera_row(self.camera[index])
         return View(self.rgb[index], self.height_m[index], self.valid[index], K, T, float(self.edge_m[index]))
 
     def known(self, index: int) -> FloatArray:
@@ -71,7 +69,7 @@ def pack(view: View, known: tuple[KnownGrasp, ...]) -> dict[str, NDArray[Any]]:
         "height_m": view.height_m.astype(np.float32),
         "valid": view.valid,
         "edge_m": np.asarray(view.edge_m, dtype=np.float32),
-        "camera": np.concatenate([view.K.ravel(), view.T_base_view[:3].ravel()]),
+        "camera": view.camera_row,
         "grasps": rows,
         "num_grasps": np.asarray(len(seen), dtype=np.int32),
     }
