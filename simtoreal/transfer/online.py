@@ -14,8 +14,9 @@ from simtoreal.envs.reality import load_reality
 from simtoreal.envs.worlds import check_world
 from simtoreal.evaluation.arena import ArenaSpec
 from simtoreal.evaluation.records import EpisodeRecord
+from simtoreal.evaluation.results import pair_records, summarise
 from simtoreal.evaluation.runner import EvaluationPlan, run_evaluation
-from simtoreal.evaluation.statistics import Difference, paired_difference, wilson
+from simtoreal.evaluation.statistics import Difference, paired_difference
 from simtoreal.progress import Progress
 from simtoreal.transfer.settings import FinetuneConfig
 from simtoreal.transfer.trainer import hash_of
@@ -50,21 +51,17 @@ def measure_online(config: FinetuneConfig, bundles: Bundles, progress: Progress)
 
 def _compare(config: FinetuneConfig, world: World, bundles: Bundles, progress: Progress) -> dict[str, Any]:
     records = {arm: _run(config, world, (arm, folder), progress) for arm, folder in bundles.items()}
-    by_scene = {arm: {(r.episode, r.scene_seed): r for r in found} for arm, found in records.items()}
-    scenes = sorted(by_scene["source"].keys() & by_scene["fine_tuned"].keys())
-    if not scenes:
+    pairs = pair_records(records["source"], records["fine_tuned"])
+    if not pairs:
         raise ValueError(f"world={world.value}: no scene was finished by both policies, so they cannot be compared")
-    outcomes = {arm: [found[scene].success for scene in scenes] for arm, found in by_scene.items()}
-    clusters = [by_scene["source"][scene].target_name for scene in scenes]
+    source, tuned = [ours for ours, _ in pairs], [theirs for _, theirs in pairs]
     gain: Difference = paired_difference(
-        outcomes["fine_tuned"], outcomes["source"], clusters, rng=np.random.default_rng((config.seed, 19))
+        [record.success for record in tuned],
+        [record.success for record in source],
+        [record.target_name for record in source],
+        rng=np.random.default_rng((config.seed, 19)),
     )
-    arms = {
-        arm: {"n_episodes": len(values), "n_success": sum(values), "pc_success": 100.0 * float(np.mean(values)),
-              "pc_success_ci95": [100.0 * bound for bound in wilson(sum(values), len(values))]}
-        for arm, values in outcomes.items()
-    }  # fmt: skip
-    return {"arms": arms, "gain": gain._asdict()}
+    return {"arms": {"source": summarise(source), "fine_tuned": summarise(tuned)}, "gain": gain._asdict()}
 
 
 def _run(config: FinetuneConfig, world: World, arm: tuple[str, Path], progress: Progress) -> list[EpisodeRecord]:
