@@ -1,7 +1,7 @@
 """What a dataset says of itself: `meta/info.json`, the tasks, the table of episodes, the statistics over all of it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from simtoreal.episodes.entries import EpisodeEntry, arrow_schema, from_row, to_table
 from simtoreal.episodes.errors import DatasetError
-from simtoreal.episodes.feature_stats import aggregate, to_plain
+from simtoreal.episodes.feature_stats import Stats, to_plain
 from simtoreal.episodes.features import Schema
 from simtoreal.episodes.layout import (
     CODEBASE_VERSION,
@@ -193,10 +193,14 @@ def write_all_entries(layout: Layout, entries: Sequence[EpisodeEntry], schema: S
             path.unlink()
 
 
-def write_summary(layout: Layout, metadata: Metadata) -> None:
-    """`meta/info.json` and `meta/stats.json`: what follows from the episodes, and is written after them."""
+def write_summary(layout: Layout, metadata: Metadata, stats: Mapping[str, Stats]) -> None:
+    """`meta/info.json` and `meta/stats.json`: what follows from the episodes, and is written after them.
+
+    Args:
+        stats: over all episodes of `metadata`, as `aggregate` gives them.
+    """
     write_info(layout, metadata)
-    write_json(layout.stats, to_plain(aggregate(entry.stats for entry in metadata.entries)))
+    write_json(layout.stats, to_plain(stats))
 
 
 def write_info(layout: Layout, metadata: Metadata) -> None:

@@ -13,6 +13,7 @@ from simtoreal.episodes.entries import EpisodeEntry, StoredFile, describe
 from simtoreal.episodes.episode_files import Place
 from simtoreal.episodes.episode_writer import stored
 from simtoreal.episodes.errors import DatasetError
+from simtoreal.episodes.feature_stats import aggregate
 from simtoreal.episodes.features import Schema
 from simtoreal.episodes.folder_lock import FolderLock
 from simtoreal.episodes.layout import Layout, Slot
@@ -159,4 +160,4 @@ def _free(path: Path) -> Path:
 def _write_tables(layout: Layout, metadata: Metadata) -> None:
     write_tasks(layout, metadata.tasks)
     write_all_entries(layout, metadata.entries, metadata.schema)
-    write_summary(layout, metadata)
+    write_summary(layout, metadata, aggregate(entry.stats for entry in metadata.entries))

@@ -17,6 +17,7 @@ from simtoreal.episodes.entries import EpisodeEntry
 from simtoreal.episodes.episode_files import Place
 from simtoreal.episodes.episode_writer import EpisodeWriter
 from simtoreal.episodes.errors import DatasetError
+from simtoreal.episodes.feature_stats import Stats, aggregate
 from simtoreal.episodes.features import (
     DEPTH_UNIT_M,
     MAX_DEPTH_UNIT_M,
@@ -73,6 +74,7 @@ class DatasetWriter:
         self.layout = Layout(Path(folder))
         self._settings = settings or WriterSettings()
         self._metadata: Metadata | None = None
+        self._stats: dict[str, Stats] = {}  # over all episodes
         self._open: EpisodeWriter | None = None
         with explain_write_errors(self.layout.root):
             _check_may_hold_a_dataset(self.layout)
@@ -201,7 +203,8 @@ class DatasetWriter:
                 target.unlink(missing_ok=True)
             raise
         self._metadata = after
-        write_summary(self.layout, after)
+        self._stats = aggregate([self._stats, entry.stats])
+        write_summary(self.layout, after, self._stats)
 
     def _check_info(self, info: EpisodeInfo) -> None:
         check_fps(info.fps)
@@ -237,7 +240,8 @@ class DatasetWriter:
         if metadata.problems:
             raise DatasetError(f"is damaged and cannot be appended to; repair it first: {metadata.problems[0]}")
         self._metadata = metadata
-        write_summary(self.layout, metadata)
+        self._stats = aggregate(entry.stats for entry in metadata.entries)
+        write_summary(self.layout, metadata, self._stats)
 
 
 def _mismatch(name: str, camera: CameraInfo, schema: Schema) -> str:
