@@ -78,7 +78,7 @@ def load_pictures(folder: Path) -> list[Picture]:
 
 
 def rendered() -> Iterator[Picture]:
-    from simtoreal.config import RecordConfig
+    from simtoreal.episodes.settings import RecordConfig
     from simtoreal.episodes.simulated_session import arena_spec
     from simtoreal.evaluation.arena import Arena, Job
 

@@ -23,11 +23,11 @@ from hindsight_episodes import MOVED_EVERY, Plan, record_episodes  # noqa: E402
 from record import Row, save  # noqa: E402
 
 from simtoreal import frames  # noqa: E402
-from simtoreal.config import Teacher  # noqa: E402
 from simtoreal.episodes.arm_tracks import FloatArray, arm_tracks  # noqa: E402
 from simtoreal.episodes.grasp_attempts import Attempt, Outcome  # noqa: E402
 from simtoreal.episodes.hindsight import EpisodeLabels, label_episode  # noqa: E402
 from simtoreal.episodes.reader import DatasetReader, RecordedEpisode  # noqa: E402
+from simtoreal.episodes.settings import Teacher  # noqa: E402
 from simtoreal.episodes.timeline import Track, pose_track  # noqa: E402
 from simtoreal.progress import Progress  # noqa: E402
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from simtoreal.config import RecordConfig, Teacher
 from simtoreal.envs.mujoco_cell import MujocoCell
 from simtoreal.episodes.controllers import Take
 from simtoreal.episodes.recorder import Recorder
 from simtoreal.episodes.records import EpisodeEnd, EpisodeInfo
+from simtoreal.episodes.settings import RecordConfig, Teacher
 from simtoreal.episodes.simulated_session import SimulatedSession
 from simtoreal.episodes.writer import DatasetWriter, WriterSettings
 from simtoreal.progress import Progress

@@ -14,15 +14,14 @@ from typing import Any, NamedTuple, get_origin
 from simtoreal import __version__
 from simtoreal.config import (
     ConfigError,
-    DatasetConfig,
     EvaluateConfig,
     InspectConfig,
     PretrainConfig,
     QuickstartConfig,
-    RecordConfig,
 )
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.importing.settings import ImportConfig
+from simtoreal.episodes.settings import DatasetConfig, RecordConfig
 from simtoreal.schema import closest, dotted_keys, field_map, parse, type_at, unknown_key, without_none
 from simtoreal.transfer.settings import FinetuneConfig
 from simtoreal.usage import help_text

@@ -14,17 +14,16 @@ from hypothesis import strategies as st
 
 from simtoreal.config import (
     ConfigError,
-    DatasetConfig,
     EvaluateConfig,
     InspectConfig,
     PretrainConfig,
     QuickstartConfig,
-    RecordConfig,
     Stage,
     help_text,
     load_preset,
     parse,
 )
+from simtoreal.episodes.settings import DatasetConfig, RecordConfig
 from simtoreal.schema import dotted_keys, option, required
 from simtoreal.usage import plain
 

@@ -4,9 +4,10 @@ import importlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from simtoreal.config import ConfigError, RecordConfig
+from simtoreal.config import ConfigError
 from simtoreal.episodes.recorder import Recorder
 from simtoreal.episodes.records import EpisodeEnd, Mount
+from simtoreal.episodes.settings import RecordConfig
 from simtoreal.progress import Progress
 from simtoreal.runtime import Step
 from simtoreal.schema import closest

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from simtoreal.config import DatasetAction, DatasetConfig
 from simtoreal.episodes.editing import Criteria, extract, merge, select, split
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.layout import Layout
 from simtoreal.episodes.meta_files import write_json
 from simtoreal.episodes.reader import DatasetReader
 from simtoreal.episodes.repair import repair
+from simtoreal.episodes.settings import DatasetAction, DatasetConfig
 from simtoreal.episodes.verify import verify
 from simtoreal.progress import Progress
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from simtoreal.config import RecordConfig
 from simtoreal.episodes.controllers import Session, Take, open_session
 from simtoreal.episodes.entries import EpisodeEntry
 from simtoreal.episodes.recorder import Pressure, Recorder
 from simtoreal.episodes.records import EpisodeInfo
+from simtoreal.episodes.settings import RecordConfig
 from simtoreal.episodes.writer import DatasetWriter, WriterSettings
 from simtoreal.progress import Progress
 

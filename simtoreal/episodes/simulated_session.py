@@ -9,7 +9,7 @@ import numpy as np
 from simtoreal import frames
 from simtoreal.bundle import load_bundle
 from simtoreal.camera import CameraModel
-from simtoreal.config import CameraMount, RecordConfig, Teacher
+from simtoreal.config import CameraMount
 from simtoreal.envs.assets import default_cache_dir
 from simtoreal.envs.camera_setup import CameraSetup
 from simtoreal.envs.cell import InvalidScene, SimulatedCell
@@ -19,6 +19,7 @@ from simtoreal.envs.worlds import WorldName, check_world
 from simtoreal.episodes.controllers import Take
 from simtoreal.episodes.recorder import Recorder
 from simtoreal.episodes.records import EpisodeEnd, Mount
+from simtoreal.episodes.settings import RecordConfig, Teacher
 from simtoreal.evaluation.arena import Arena, ArenaSpec, Job, camera_of
 from simtoreal.evaluation.runner import EvaluationPlan, plan_jobs, usable_objects
 from simtoreal.preflight import find_bundle, resolve_device

@@ -7,8 +7,9 @@ import pytest
 from episode_samples import write_dataset
 
 from simtoreal import cli
-from simtoreal.config import ConfigError, DatasetConfig
+from simtoreal.config import ConfigError
 from simtoreal.episodes.reader import DatasetReader
+from simtoreal.episodes.settings import DatasetConfig
 
 
 def lengths(folder: Path) -> list[int]:

@@ -8,13 +8,14 @@ import pytest
 from recording_rig import MOUNTS, Rig, clock
 
 from simtoreal import cli
-from simtoreal.config import ConfigError, RecordConfig
+from simtoreal.config import ConfigError
 from simtoreal.envs.world_sample import WorldSample
 from simtoreal.episodes import controllers
 from simtoreal.episodes.controllers import Take, open_session
 from simtoreal.episodes.reader import DatasetReader
 from simtoreal.episodes.recorder import Recorder
 from simtoreal.episodes.records import EpisodeEnd
+from simtoreal.episodes.settings import RecordConfig
 from simtoreal.progress import Progress
 from simtoreal.runtime import Step, run_episode
 
