@@ -197,6 +197,7 @@ class BulletCell:
             moved_m = math.dist(T[:2, 3], item.T_base_obj[:2, 3])
             if moved_m > _MAX_SETTLE_MOTION_M or T[2, 3] < scene.world.dynamics.table_height_m:
                 raise InvalidScene(f"{item.asset.name}: rolled away or fell through the table while settling")
+            self._world.rest(body)
         self._rest_z = [self._world.position(body)[2] for body in self._bodies]
         self._rises_m = (0.0,) * len(self._bodies)
 

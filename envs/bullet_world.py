@@ -32,6 +32,7 @@ _ARM_EFFORT = 300.0
 _HOLDING_EFFORT = 1000.0  # of joints that nobody commands
 _COUPLING_EFFORT, _COUPLING_ERP = 100.0, 0.8
 _FINGER_FRICTION = 1.0  # Bullet multiplies the two frictions of a contact: the object's is then the contact's
+_STILL_M_S, _STILL_RAD_S = 0.02, 0.2
 _PAD_SPINNING_FRICTION = 0.01  # a soft pad resists turning about its normal; a point contact would not
 
 
@@ -278,6 +279,14 @@ class BulletWorld:
 
     def set_object_damping(self, body: int, linear: float, angular: float) -> None:
         self._client.changeDynamics(body, -1, linearDamping=linear, angularDamping=angular)
+
+    def rest(self, body: int) -> None:
+        """Lets a body that lies still sleep until something touches it: awake it costs as much as the whole arm."""
+        linear, angular = self.speed(body)
+        if linear > _STILL_M_S or angular > _STILL_RAD_S:
+            return
+        sleep = pb.ACTIVATION_STATE_ENABLE_SLEEPING | pb.ACTIVATION_STATE_ENABLE_WAKEUP | pb.ACTIVATION_STATE_SLEEP
+        self._client.changeDynamics(body, -1, activationState=sleep)
 
     def add_static_box(self, extents_m: FloatArray, T_base_box: FloatArray) -> int:
         shape = self._client.createCollisionShape(pb.GEOM_BOX, halfExtents=np.asarray(extents_m) / 2)

@@ -128,6 +128,32 @@ def test_an_object_that_cannot_be_loaded_is_named(world: BulletWorld, toys: Obje
         world.add_object(asset, np.eye(4), 1.0)
 
 
+def test_what_rests_wakes_when_it_is_touched(raised: BulletWorld, toys: ObjectSet):
+    asset = toys.asset(toys.names[0])
+    body = raised.add_object(asset, frames.transform((0.5, 0.0, 0.05)), 1.0)
+    raised.step(PHYSICS_HZ)
+    before = np.array(raised.position(body))
+    raised.rest(body)
+    raised.step(PHYSICS_HZ)
+    np.testing.assert_array_equal(raised.position(body), before)  # asleep: an awake one trembles
+    client = raised._client
+    ball = client.createMultiBody(
+        0.5, client.createCollisionShape(client.GEOM_SPHERE, radius=0.02), basePosition=np.add(before, (0.15, 0, 0.01))
+    )
+    client.resetBaseVelocity(ball, (-2.0, 0.0, 0.5))
+    raised.step(PHYSICS_HZ // 4)
+    assert raised.position(body)[0] < before[0] - 0.02
+
+
+def test_what_falls_is_not_put_to_rest(raised: BulletWorld, toys: ObjectSet):
+    body = raised.add_object(toys.asset(toys.names[0]), frames.transform((0.5, 0.0, 0.2)), 1.0)
+    raised.step(20)
+    height_m = raised.position(body)[2]
+    raised.rest(body)
+    raised.step(10)
+    assert raised.position(body)[2] < height_m - 0.01
+
+
 def test_a_lost_body_has_no_pose(world: BulletWorld, toys: ObjectSet):
     world.rebuild()
     body = world.add_object(toys.asset(toys.names[0]), frames.transform((0.5, 0.0, 0.3)), 1.0)
