@@ -18,7 +18,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,7 +97,7 @@ def round_trips(running: Running, num: int) -> list[Row]:
     numbers |= {"total_p99_ms": float(np.percentile(total_ms, 99))}
     return [
         Row(
-            f"round trip on loopback beyond the policy's own time, {PIXELS} x {PIXELS} RGB-D, 99th percentile, n = {num}",
+            f"round trip beyond the policy's own time, loopback, {PIXELS} x {PIXELS} RGB-D, 99th percentile, n = {num}",
             f"{p99:.2f} ms [{low:.2f}, {high:.2f}]; median {median:.2f} ms, worst {beyond_ms.max():.1f} ms",
             f"at most {TARGET_MS:.0f} ms",
             bool(p99 <= TARGET_MS),
@@ -131,7 +130,7 @@ def controller_trips(running: Running, num: int) -> Row:
     robot.disconnect()
     median, p99 = np.percentile(took_ms, (50, 99))
     return Row(
-        f"an action and an observation of a controller beyond its own time, 640 x 480 RGB-D, 99th percentile, n = {num}",
+        f"action and observation of a controller beyond its own time, 640 x 480 RGB-D, 99th percentile, n = {num}",
         f"{p99:.1f} ms; median {median:.1f} ms",
         numbers={"n": num, "median_ms": float(median), "p99_ms": float(p99)},
     )

@@ -161,7 +161,8 @@ class Link:
         )
         # Sending blocks where the other side has stopped reading; websockets sets no limit there.
         limit = struct.pack("@ll", int(options.connect_s), int(options.connect_s % 1.0 * 1e6))
-        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        with contextlib.suppress(OSError):  # closed again already: reading says why
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         return connection
 
     def _check_hello(self) -> None:

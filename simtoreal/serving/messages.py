@@ -1,8 +1,8 @@
 """What goes over the wire: the keys of observations and actions, and how they become the records of `contracts`.
 
 The keys of openpi carry the picture (`observation/image` of a camera that stands, `observation/wrist_image` of one on
-the wrist), `observation/state` and `prompt`; further keys below `observation/` carry the rest of an `Observation`, in its
-units and frames. Keys below `simtoreal/` are about the conversation. docs/serving.md has the table.
+the wrist), `observation/state` and `prompt`; further keys below `observation/` carry the rest of an `Observation`, in
+its units and frames. Keys below `simtoreal/` are about the conversation. docs/serving.md has the table.
 """
 
 from collections.abc import Collection, Mapping
