@@ -1,11 +1,12 @@
 """A controller as a service: for one client at a time, stopped when that goes, falls silent, or somebody says stop."""
 
 import logging
-import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
-from simtoreal.contracts import Controller
+from simtoreal.contracts import Action, Controller
 from simtoreal.serving.messages import (
     ACKNOWLEDGED,
     ACTION,
@@ -28,20 +29,23 @@ LOG = logging.getLogger(__name__)
 SERVES_CONTROLLER = "controller"
 RESET, OBSERVE, ACT, STOP = "reset", "observe", "act", "stop"
 _STOP_WAITS_S = 0.1  # for a call in progress; after that a controller is stopped beside it
+_DISCONNECT_S = 5.0
 
 
 class ControllerService:
-    """Serves a connected controller.
+    """Opens a controller and serves it; all in one thread, as drivers and renderers want it, but for a stop in need.
 
     Args:
-        controller: connected; disconnected when the server ends.
+        open_controller: makes the controller; it is connected here, and disconnected when the server ends.
         silence_s: an arm whose client says nothing for so long after an action is stopped.
     """
 
-    def __init__(self, controller: Controller, silence_s: float = 0.5) -> None:
-        self._controller, self._silence_s = controller, silence_s
-        self._busy = threading.Lock()
+    def __init__(self, open_controller: Callable[[], Controller], silence_s: float = 0.5) -> None:
+        self._thread = ThreadPoolExecutor(1, "controller")
+        self._silence_s = silence_s
         self._stopped_because: str | None = None  # actions are refused until the next reset
+        self._controller = self._thread.submit(open_controller).result()
+        self._thread.submit(self._controller.connect).result()
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -57,7 +61,9 @@ class ControllerService:
 
     def close(self) -> None:
         self.halt("the server ends")
-        self._controller.disconnect()
+        with suppress(TimeoutError):
+            self._thread.submit(self._controller.disconnect).result(_DISCONNECT_S)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def halt(self, reason: str | None) -> None:
         """Stops the arm at once, from any thread.
@@ -68,28 +74,27 @@ class ControllerService:
         self._stopped_because = reason or self._stopped_because
         if reason is not None:
             LOG.warning("stopped: %s", reason)
-        is_idle = self._busy.acquire(timeout=_STOP_WAITS_S)
+        stopping = self._thread.submit(self._controller.stop)
         try:
+            stopping.result(_STOP_WAITS_S)
+        except TimeoutError:
             self._controller.stop()  # safe from any state, says the contract; a call that hangs must not keep it off
-        finally:
-            if is_idle:
-                self._busy.release()
 
     def reset(self) -> dict[str, Any]:
-        with self._busy:
-            self._stopped_because = None
-            return full_message(self._controller.reset())
+        self._stopped_because = None
+        return full_message(self._thread.submit(self._controller.reset).result())
 
     def observe(self) -> dict[str, Any]:
-        with self._busy:
-            return full_message(self._controller.get_observation())
+        return full_message(self._thread.submit(self._controller.get_observation).result())
 
     def act(self, message: Mapping[str, Any]) -> dict[str, Any]:
         action = read_action(message, ACTION)
-        with self._busy:
-            if self._stopped_because is not None:
-                raise Refused(Outcome.STOPPED, f"stopped: {self._stopped_because}; reset it to go on")
-            return {SENT: action_row(self._controller.send_action(action))}
+        return {SENT: action_row(self._thread.submit(self._send, action).result())}
+
+    def _send(self, action: Action) -> Action:
+        if self._stopped_because is not None:
+            raise Refused(Outcome.STOPPED, f"stopped: {self._stopped_because}; reset it to go on")
+        return self._controller.send_action(action)
 
 
 class ControllerSession:

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from simtoreal.contracts import Controller
@@ -63,9 +64,7 @@ def _open(config: ServeConfig) -> Service:
         )
     module, _, function = CONTROLLERS[config.controller].partition(":")
     opener: Callable[[str], Controller] = getattr(importlib.import_module(module), function)
-    controller = opener(config.controller)
-    controller.connect()
-    return ControllerService(controller, config.silence_s)
+    return ControllerService(partial(opener, config.controller), config.silence_s)
 
 
 def _say_where(config: ServeConfig, place: Place, port: int) -> None:

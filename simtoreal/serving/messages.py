@@ -29,6 +29,7 @@ SERVES, PROTOCOL_KEY, CONTROL_HZ = "simtoreal/serves", "simtoreal/protocol", "si
 IMAGE_KEY, REQUIRED_KEYS, MAX_BYTES = "simtoreal/image_key", "simtoreal/required_keys", "simtoreal/max_message_bytes"
 
 ACTION_DIM = 7
+_IDENTITY = np.eye(3)
 _RIGID_TOLERANCE = 1e-3
 _WIDTH_NOISE_M, _MAX_WIDTH_M = 0.005, 0.5  # wider is millimetres taken for metres
 
@@ -197,8 +198,8 @@ def _numbers(message: Mapping[str, Any], key: str) -> FloatArray:
 def _pose(message: Mapping[str, Any], key: str) -> FloatArray:
     T = _numbers(message, key)
     R = T[:3, :3]
-    is_rotation = np.allclose(R @ R.T, np.eye(3), atol=_RIGID_TOLERANCE) and np.linalg.det(R) > 0.0
-    if not is_rotation or not np.array_equal(T[3], (0.0, 0.0, 0.0, 1.0)):
+    is_rotation = np.abs(R @ R.T - _IDENTITY).max() < _RIGID_TOLERANCE and np.linalg.det(R) > 0.0
+    if not is_rotation or T[3].tolist() != [0.0, 0.0, 0.0, 1.0]:
         raise MessageError(f"{key} must be a rigid transform: a rotation, a translation, and 0 0 0 1 below")
     return T
 

@@ -23,14 +23,12 @@ SILENCE_S = 0.3
 
 @pytest.fixture
 def arm() -> KinematicArm:
-    arm = KinematicArm()
-    arm.connect()
-    return arm
+    return KinematicArm()
 
 
 @pytest.fixture
 def server(arm: KinematicArm) -> Iterator[Running]:
-    with running(ControllerService(arm, SILENCE_S), max_clients=1, token=TOKEN) as started:
+    with running(ControllerService(lambda: arm, SILENCE_S), max_clients=1, token=TOKEN) as started:
         yield started
 
 
@@ -159,7 +157,7 @@ def test_a_second_client_is_turned_away_and_the_first_keeps_the_arm(remote: Remo
 
 
 def test_the_server_ends_with_the_arm_stopped_and_disconnected(arm: KinematicArm) -> None:
-    with running(ControllerService(arm, SILENCE_S), max_clients=1) as server:
+    with running(ControllerService(lambda: arm, SILENCE_S), max_clients=1) as server:
         remote = RemoteController(server.address)
         remote.reset()
         before = arm.num_stops
