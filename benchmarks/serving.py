@@ -11,6 +11,7 @@
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -173,11 +174,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the requests")
     arguments = parser.parse_args()
     share = 10 if arguments.quick else 1
+    load = os.getloadavg()[0]
+    if load > 1.0:
+        print(f"the load of this machine is {load:.1f}: figures taken now will be worse than they should be")
     with serving("bundle=default") as running:
         rows = round_trips(running, 10_000 // share)
         rows.append(burst(running, 5_000 // share))
     with serving("controller=pybullet") as running:
         rows.append(controller_trips(running, 500 // share))
+    rows.append(Row("load of the machine before", f"{load:.2f}", numbers={"load": load}))
     save("serving", rows, arguments.quick)
 
 
