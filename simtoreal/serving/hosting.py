@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from simtoreal.contracts import Controller
@@ -17,6 +18,8 @@ from simtoreal.serving.controller_service import ControllerService
 from simtoreal.serving.server import Place, Server, tls_context
 from simtoreal.serving.service import Service
 from simtoreal.serving.settings import ServeConfig
+
+_MAX_LOG_BYTES = 10 * 2**20
 
 LOG = logging.getLogger("simtoreal.serving")
 
@@ -77,9 +80,10 @@ def _say_where(config: ServeConfig, place: Place, port: int) -> None:
 
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Everything that the server has to say, in a file and on standard error; websockets only where it is serious."""
+    """Everything that the server has to say, in a file that does not grow without end, and on standard error."""
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-    handlers: list[logging.Handler] = [logging.FileHandler(path, encoding="utf-8"), logging.StreamHandler()]
+    file = RotatingFileHandler(path, maxBytes=_MAX_LOG_BYTES, backupCount=1, encoding="utf-8")
+    handlers: list[logging.Handler] = [file, logging.StreamHandler()]
     for handler in handlers:
         handler.setFormatter(formatter)
         LOG.addHandler(handler)

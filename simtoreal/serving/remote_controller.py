@@ -6,9 +6,10 @@ Needs numpy, msgpack and websockets, and nothing else.
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from simtoreal.contracts import Action, LinkLost, Observation
+from simtoreal.schema import ConfigError, unknown_key
 from simtoreal.serving.link import Link, LinkOptions, RemoteFailure, RequestRefused
 from simtoreal.serving.messages import (
     ACTION,
@@ -21,8 +22,10 @@ from simtoreal.serving.messages import (
     read_action,
     read_observation,
 )
+from simtoreal.serving.tokens import read_token
 
 _STOP_S = 0.2
+_OPTIONS = ("token_file", "tls_ca")
 
 
 class RemoteController:
@@ -122,3 +125,35 @@ class RemoteController:
     def _garbage(self, error: MessageError) -> LinkLost:
         self._link.close()
         return LinkLost(f"{self._link.address}: the server answers what is none of this: {error}")
+
+
+class Opening(Protocol):
+    """Where the controller is; what a table of controllers by name hands to those who open them."""
+
+    @property
+    def address(self) -> str | None: ...
+    @property
+    def options(self) -> tuple[str, ...]:
+        """`KEY=VALUE`: `token_file` and `tls_ca`."""
+        ...
+
+
+def open_controller(settings: Opening) -> RemoteController:
+    """The controller at an address, not connected yet. The token is in a file, or in `SIMTOREAL_TOKEN`.
+
+    Raises:
+        ConfigError: there is no address, an option is not known, or the token cannot be used.
+    """
+    if settings.address is None:
+        raise ConfigError("controller=remote needs the address of `simtoreal serve controller=NAME`: HOST:PORT")
+    options = dict(option.partition("=")[::2] for option in settings.options)
+    for key in options:
+        if key not in _OPTIONS:
+            raise unknown_key(key, _OPTIONS)
+    files = {key: Path(value).expanduser() for key, value in options.items()}
+    try:
+        return RemoteController(settings.address, read_token(files.get("token_file")), tls_ca=files.get("tls_ca"))
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error

@@ -85,6 +85,7 @@ class Server:
                 ping_interval=_PING_S,
                 ping_timeout=_PING_S,
                 close_timeout=_CLOSE_S,
+                logger=_wire_log(),
             ) as server:
                 with _signals(self.stop):
                     ready(_port(server))
@@ -166,6 +167,19 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for number in both:
             loop.remove_signal_handler(number)
+
+
+def _wire_log() -> logging.Logger:
+    """What websockets itself has to say: failures, and in one line who did not even speak the protocol."""
+
+    def shorten(record: logging.LogRecord) -> bool:
+        if record.msg == "opening handshake failed":
+            record.exc_info = None
+        return record.levelno >= logging.ERROR
+
+    log = logging.getLogger(f"{LOG.name}.websockets")
+    log.filters = [shorten]
+    return log
 
 
 def _port(server: WebsocketServer) -> int:

@@ -3,6 +3,8 @@
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,11 +13,12 @@ from serving_rig import OPEN_M, TOKEN, KinematicArm, Policies, Running, running,
 from websockets.sync.client import connect
 
 from simtoreal.contracts import LinkLost
+from simtoreal.schema import ConfigError
 from simtoreal.serving.codec import pack, unpack
 from simtoreal.serving.controller_service import ControllerService
 from simtoreal.serving.link import LateAnswer, RequestRefused
 from simtoreal.serving.messages import CALL, ERROR, ERROR_KIND
-from simtoreal.serving.remote_controller import RemoteController
+from simtoreal.serving.remote_controller import RemoteController, open_controller
 from simtoreal.serving.watchdog import Watchdog
 
 SILENCE_S = 0.3
@@ -172,6 +175,29 @@ def test_the_server_ends_with_the_arm_stopped_and_disconnected(arm: KinematicArm
 def test_a_policy_is_no_controller() -> None:
     with running(Policies().service) as server, pytest.raises(LinkLost, match="serves policy"):
         RemoteController(server.address).connect()
+
+
+class Opening(NamedTuple):
+    address: str | None
+    options: tuple[str, ...] = ()
+
+
+def test_it_can_be_opened_by_name_with_the_token_from_a_file(
+    server: Running, arm: KinematicArm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SIMTOREAL_TOKEN", raising=False)
+    (tmp_path / "token").write_text(TOKEN, encoding="ascii")
+    (tmp_path / "token").chmod(0o600)
+    controller = open_controller(Opening(server.address, (f"token_file={tmp_path / 'token'}",)))
+    controller.connect()
+    controller.reset()
+    controller.disconnect()
+    with pytest.raises(ConfigError, match="needs the address"):
+        open_controller(Opening(None))
+    with pytest.raises(ConfigError, match="did you mean 'token_file'"):
+        open_controller(Opening(server.address, ("token=secret",)))
+    with pytest.raises(ConfigError, match="must be host, host:port"):
+        open_controller(Opening("http://robot"))
 
 
 def test_an_unknown_call_is_refused(remote: RemoteController) -> None:

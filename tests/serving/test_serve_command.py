@@ -3,21 +3,25 @@
 import importlib
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from serving_rig import TOKEN, observation
+from serving_rig import TOKEN, CountingPolicy, observation
 
-from simtoreal.config import ConfigError
+from simtoreal.config import ConfigError, Device
 from simtoreal.contracts import LinkLost
 from simtoreal.serving import tokens
+from simtoreal.serving.bundle_service import open_bundle
 from simtoreal.serving.client import RemotePolicy
 from simtoreal.serving.command import serve
+from simtoreal.serving.messages import observation_message
 from simtoreal.serving.remote_controller import RemoteController
 from simtoreal.serving.settings import ServeConfig
 
@@ -82,6 +86,30 @@ def test_a_simulated_cell_is_served(tmp_path: Path, name: str) -> None:
         robot.disconnect()
         served.process.send_signal(signal.SIGTERM)
         assert served.process.wait(10.0) == 0
+
+
+def test_an_exported_policy_is_served_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of `simtoreal export`, through the function that opens it."""
+    folder = tmp_path / "exported"
+    shutil.copytree(ROOT / "simtoreal" / "bundles" / "external", folder)
+    (folder / "encoder.onnx").write_bytes(b"")
+    opened: list[Path] = []
+    module = types.ModuleType("simtoreal.policies.exported")
+    module.__dict__["load_exported"] = lambda path: opened.append(path) or CountingPolicy()  # type: ignore[func-returns-value]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    service = open_bundle(folder, Device.CPU)
+    assert service.metadata["simtoreal/required_keys"][0] == "observation/image"
+    assert "observation/depth_m" not in service.metadata["simtoreal/required_keys"]
+    message = {**observation_message(observation(depth_m=None)), "simtoreal/sequence": 1}
+    assert service.open().answer(message)["actions"][0, 2] == 0.001
+    assert set(opened) == {folder}
+
+
+def test_without_torch_a_trained_bundle_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ModuleNotFoundError, match="simtoreal export"):
+        open_bundle(ROOT / "simtoreal" / "bundles" / "default", Device.CPU)
 
 
 def write_token(path: Path, text: str = TOKEN, mode: int = 0o600) -> Path:
