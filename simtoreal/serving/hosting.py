@@ -50,7 +50,11 @@ def host(config: ServeConfig) -> int:
     )
     with _logging_to(config.out / "serve.log"):
         server = Server(_open(config), place)
-        asyncio.run(server.run(lambda port: _say_where(config, place, port)))
+        try:
+            asyncio.run(server.run(lambda port: _say_where(config, place, port)))
+        except OSError as error:
+            where = f"host={config.host} port={config.port} cannot be listened on"
+            raise OSError(error.errno, f"{where}: {error.strerror or error}. Give another port=, or port=0") from error
     print(f"served {server.metrics.num_answered} requests; the log is {config.out / 'serve.log'}")
     return 0
 

@@ -21,7 +21,7 @@ from simtoreal.serving.messages import CALL, ERROR, ERROR_KIND
 from simtoreal.serving.remote_controller import RemoteController, open_controller
 from simtoreal.serving.watchdog import Watchdog
 
-SILENCE_S = 0.3
+SILENCE_S = 0.6
 
 
 @pytest.fixture
@@ -73,16 +73,16 @@ def test_an_arm_whose_client_goes_is_stopped_at_once(server: Running, arm: Kinem
         connection.socket.close()  # no goodbye, as of a process that was killed
         started_s = time.monotonic()
         wait_until(lambda: arm.num_stops > before)
-        assert time.monotonic() - started_s < 0.2
+        assert time.monotonic() - started_s < 0.5
 
 
 def test_an_arm_whose_client_falls_silent_is_stopped_and_stays_so(remote: RemoteController, arm: KinematicArm) -> None:
     remote.reset()
     remote.send_action(hold(OPEN_M, 0.01))
     before = arm.num_stops
-    time.sleep(0.5 * SILENCE_S)
+    time.sleep(0.3 * SILENCE_S)
     assert arm.num_stops == before
-    wait_until(lambda: arm.num_stops == before + 1, 2 * SILENCE_S)
+    wait_until(lambda: arm.num_stops == before + 1, 5 * SILENCE_S)
     with pytest.raises(LinkLost, match="said nothing for"):
         remote.send_action(hold(OPEN_M, 0.01))
     assert len(arm.actions) == 1
@@ -125,7 +125,7 @@ def test_stop_does_not_wait_for_a_call_that_hangs(remote: RemoteController, arm:
         before, started_s = arm.num_stops, time.monotonic()
         remote.stop()
         wait_until(lambda: arm.num_stops > before)
-        assert time.monotonic() - started_s < 0.2
+        assert time.monotonic() - started_s < 0.5, "long before the call returns"
         waiting.join()
     finally:
         arm.hangs.set()
@@ -207,18 +207,18 @@ def test_an_unknown_call_is_refused(remote: RemoteController) -> None:
 
 def test_a_watchdog_barks_once_until_it_is_fed_again() -> None:
     barks: list[float] = []
-    dog = Watchdog(0.05, lambda: barks.append(time.monotonic()))
-    time.sleep(0.15)
+    dog = Watchdog(0.2, lambda: barks.append(time.monotonic()))
+    time.sleep(0.3)
     assert barks == []
     for _ in range(5):
         dog.feed()
         time.sleep(0.02)
     assert barks == []
     wait_until(lambda: len(barks) == 1)
-    time.sleep(0.15)
+    time.sleep(0.3)
     assert len(barks) == 1
     dog.feed()
     dog.rest()
-    time.sleep(0.15)
+    time.sleep(0.3)
     assert len(barks) == 1
     dog.close()

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import types
@@ -179,6 +180,13 @@ def test_what_cannot_be_served_is_said_before_anything_is_loaded(
     monkeypatch.delenv(tokens.TOKEN_ENV, raising=False)
     with pytest.raises(ConfigError, match=words):
         serve(ServeConfig(out=tmp_path, **settings))  # type: ignore[arg-type]
+
+
+def test_a_port_that_is_taken_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"port={port} cannot be listened on.* Give another port="):
+            serve(ServeConfig(out=tmp_path, port=port))
 
 
 def test_a_certificate_needs_its_key() -> None:
