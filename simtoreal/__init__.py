@@ -8,9 +8,13 @@ package makes its environments known to Gymnasium:
     ['simtoreal/GraspCamera-v0', 'simtoreal/GraspState-v0']
 """
 
-from simtoreal.envs.registration import register_envs
+from importlib.util import find_spec
 
 __version__ = "0.2.0"
 
-# Gymnasium 1.0 gave up entry points: an environment is known once its package has been imported.
-register_envs()
+# Gymnasium 1.0 gave up entry points: an environment is known once its package has been imported. A robot's computer
+# does without Gymnasium.
+if find_spec("gymnasium") is not None:
+    from simtoreal.envs.registration import register_envs
+
+    register_envs()

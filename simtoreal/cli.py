@@ -23,6 +23,7 @@ from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.episodes.settings import DatasetConfig, RecordConfig
 from simtoreal.schema import closest, dotted_keys, field_map, parse, type_at, unknown_key, without_none
+from simtoreal.serving.settings import ServeConfig
 from simtoreal.transfer.settings import FinetuneConfig
 from simtoreal.usage import help_text
 
@@ -83,6 +84,11 @@ VERBS = {
         InspectConfig,
         "show what is in a bundle or a dataset of episodes, with pictures",
         "simtoreal.episodes.inspect_command:inspect",
+    ),
+    "serve": Verb(
+        ServeConfig,
+        "serve a policy to a robot on another computer, or a robot to a policy",
+        "simtoreal.serving.command:serve",
     ),
 }
 

@@ -60,6 +60,10 @@ class GraspEstimate(NamedTuple):
     pixel: tuple[float, float] | None = None  # (u, v) of the grasp in that view
 
 
+class LinkLost(ConnectionError):
+    """What is needed to go on is out of reach: a server, a robot, or an answer in time. The arm has to be stopped."""
+
+
 @runtime_checkable
 class Controller(Protocol):
     """Anything that can be observed and commanded. Names follow lerobot's `Robot` where the meaning is the same."""

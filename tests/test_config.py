@@ -25,6 +25,7 @@ from simtoreal.config import (
 )
 from simtoreal.episodes.settings import DatasetConfig, RecordConfig
 from simtoreal.schema import dotted_keys, option, required
+from simtoreal.serving.settings import ServeConfig
 from simtoreal.usage import plain
 
 SCHEMAS = {
@@ -34,6 +35,7 @@ SCHEMAS = {
     "inspect": InspectConfig,
     "record": RecordConfig,
     "dataset": DatasetConfig,
+    "serve": ServeConfig,
 }
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
