@@ -84,7 +84,7 @@ def still_and_new(
         view = detector.find(shot.rgb, shot.name)
         is_still = view is not None and before is not None and _apart_px(view, before) < _STILL_PX
         before = view
-        if view is None or not is_still or not _is_new(view, kept, shot.rgb.shape[1]):
+        if view is None or not is_still or not is_new(view, kept, shot.rgb.shape[1]):
             continue
         kept.append(view)
         yield shot, view
@@ -93,7 +93,8 @@ def still_and_new(
         say(f"{len(kept)} of {num}: now {_GUIDE[len(kept) % len(_GUIDE)]}, and hold it still")
 
 
-def _is_new(view: BoardView, kept: Sequence[BoardView], width_px: int) -> bool:
+def is_new(view: BoardView, kept: Sequence[BoardView], width_px: int) -> bool:
+    """Whether the board is somewhere else than in every kept view."""
     return all(_apart_px(view, other) > _NEW_FRAC * width_px for other in kept)
 
 

@@ -159,8 +159,8 @@ def check_pose(T: FloatArray, where: str) -> FloatArray:
     return T
 
 
-def dataset_shots(folder: Path, camera: str = "") -> Iterator[Shot]:
-    """Every frame of a recorded dataset; `camera` may be left out where there is one.
+def dataset_shots(folder: Path, camera: str | None = None) -> Iterator[Shot]:
+    """Every frame of a recorded dataset; `camera` may be None where there is one.
 
     Raises:
         CalibrationError: there is no such camera, or the frames have no tool pose.

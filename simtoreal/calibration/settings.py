@@ -29,7 +29,7 @@ class CalibrateConfig:
     mode: CalibrateMode = option(CalibrateMode.INTRINSICS, "what to do; may be written as the first word")
     source: str | None = option(None, "pictures: a folder, a recorded dataset, or uvc:NUMBER for a camera")
     camera: Path | None = option(None, "camera.yaml that hand-eye and check start from; null is the one in out")
-    camera_name: str = option("", "which camera of a dataset; may be empty where there is one")
+    camera_name: str | None = option(None, "which camera of a dataset; null where there is one")
     placement: CameraMount = option(CameraMount.WRIST, "hand-eye: where the camera sits")
     board: BoardSpec = option(lambda: BoardSpec(), "the board, as printed")
     views: int = option(20, "pictures to take with a camera, or to use of a dataset", minimum=3, maximum=500)

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from simtoreal.bundle import Bundle, CameraRecord, load_bundle, save_bundle
+from simtoreal.bundle import Bundle, load_bundle, save_bundle
+from simtoreal.camera_record import CameraRecord
 from simtoreal.config import ControlConfig, Device, PretrainConfig, QuickstartConfig, Stage
 from simtoreal.envs.assets import default_cache_dir
 from simtoreal.envs.camera_setup import CameraSetup
