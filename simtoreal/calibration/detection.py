@@ -1,6 +1,7 @@
 """Finding the board in a picture, and saying what is wrong where it is not found."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -12,6 +13,7 @@ from simtoreal.camera_record import BoardSpec, FloatArray
 
 Image = NDArray[np.uint8]
 MIN_CORNERS = 6
+_STRAY, _LEAST_STRAY_PX = 4.0, 0.15  # standard deviations, estimated from the median
 _MIN_MARKERS = 4  # of another dictionary, before it is believed
 
 
@@ -22,6 +24,10 @@ class BoardView(NamedTuple):
     corners_px: FloatArray  # (N, 2)
     points_m: FloatArray  # (N, 3), board frame
     ids: NDArray[np.int64]  # (N,)
+
+    def of(self, mask: NDArray[np.bool_]) -> "BoardView":
+        """The view with some of its corners."""
+        return BoardView(self.name, self.corners_px[mask], self.points_m[mask], self.ids[mask])
 
 
 class BoardDetector:
@@ -75,6 +81,18 @@ class BoardDetector:
     def largest_marker(self, rgb: Image) -> int:
         """The highest number among the markers of this dictionary in a picture; -1 without any."""
         return max(_marker_ids(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), self.spec.dictionary), default=-1)
+
+
+def steady_corners(residuals_px: Sequence[FloatArray]) -> list[NDArray[np.bool_]]:
+    """Which corners (N,) of each view to keep, by their residuals (N, 2): all but those far off the rest.
+
+    Corners beside a shadow, a finger or the edge of the picture err ten times as much as others.
+    """
+    lengths = [np.linalg.norm(part, axis=1) for part in residuals_px]
+    spread_px = float(np.median(np.concatenate(lengths))) / 1.177  # the median of a Rayleigh distribution
+    limit = _STRAY * max(spread_px, _LEAST_STRAY_PX / _STRAY)
+    masks = [length <= limit for length in lengths]
+    return [mask if mask.sum() >= MIN_CORNERS else np.ones_like(mask) for mask in masks]
 
 
 def _marker_ids(gray: Image, dictionary: str) -> list[int]:

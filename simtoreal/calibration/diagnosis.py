@@ -8,8 +8,8 @@ import numpy as np
 
 from simtoreal import frames
 from simtoreal.calibration.closed_forms import far_end, motions, park, shah
-from simtoreal.calibration.hand_eye import HandEyeResult, board_in_camera
-from simtoreal.calibration.reprojection import PosedView, Rig, error_px
+from simtoreal.calibration.hand_eye import HandEyeResult
+from simtoreal.calibration.reprojection import PosedView, Rig, board_in_camera, error_px
 from simtoreal.camera import CameraModel
 from simtoreal.camera_record import FloatArray
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simtoreal import frames
-from simtoreal.calibration.detection import BoardView
+from simtoreal.calibration.detection import steady_corners
 from simtoreal.calibration.errors import CalibrationError
-from simtoreal.calibration.hand_eye import board_in_camera
-from simtoreal.calibration.reprojection import Noise, PosedView, Rig, fit_rig, residual
+from simtoreal.calibration.reprojection import Noise, PosedView, Rig, board_in_camera, fit_rig, own_residual_px, residual
 from simtoreal.camera_record import CameraRecord, FloatArray
 
 _CONFIDENCE = 1.96
@@ -76,6 +75,8 @@ def check_drift(
     assume = board_where_it_was or len(views) < _VIEWS_TO_FIND_THE_BOARD
     if assume and known is None:
         raise CalibrationError("the camera file does not say where the board was: take four views or more")
+    masks = steady_corners([own_residual_px(view, camera.model) for view in views])
+    views = [view.of(mask) for view, mask in zip(views, masks, strict=True)]
     noise = _START_NOISE._replace(
         corner_px=max(fit.corner_noise_px, 0.1),
         tool_m=max(fit.tool_noise_m, 1e-4),
@@ -124,12 +125,8 @@ def _between(T_before: FloatArray, T_after: FloatArray) -> FloatArray:
 
 def _lens_px(views: Sequence[PosedView], camera: CameraRecord) -> float:
     """Error that is left with the board's pose free in each view: of the lens, whatever the mount is."""
-    total, num = 0.0, 0
-    for view in views:
-        rig = Rig("wrist", camera.model, np.eye(4), board_in_camera(view, camera.model))
-        left = residual(view._replace(T_base_tcp=np.eye(4)), rig).r
-        total, num = total + float(left @ left), num + len(left)
-    return float(np.sqrt(total / num))
+    left = np.concatenate([own_residual_px(view, camera.model).ravel() for view in views])
+    return float(np.sqrt(np.mean(left**2)))
 
 
 def _judged(
@@ -173,9 +170,3 @@ def _std_along(vector: FloatArray, covariance: FloatArray) -> float:
         return worst
     unit = vector / length
     return float(np.sqrt(unit @ covariance @ unit))
-
-
-def posed_views(views: Sequence[BoardView], poses: Sequence[FloatArray]) -> list[PosedView]:
-    """Pictures of the board with the tool pose (4, 4) of each."""
-    pairs = zip(views, poses, strict=True)
-    return [PosedView(view.name, view.corners_px, view.points_m, T) for view, T in pairs]

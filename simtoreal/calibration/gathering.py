@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+import numpy as np
 
 from simtoreal.calibration.detection import BoardDetector, BoardView, Image
 from simtoreal.calibration.errors import CalibrationError
@@ -15,7 +17,7 @@ from simtoreal.calibration.settings import CalibrateConfig, CalibrateMode
 from simtoreal.camera_record import BoardSpec, CameraRecord
 from simtoreal.progress import Progress
 
-_UVC = "uvc:"
+_UVC, WORLDS = "uvc:", ("pybullet", "mujoco")
 _NUM_EXPLAINED = 5  # pictures without a board whose reason is looked for
 _MAX_FRAMES = 5000  # of a dataset that are looked at
 
@@ -91,7 +93,10 @@ def _stored(
 ) -> tuple[list[tuple[Shot, BoardView]], list[Shot]]:
     folder = Path(str(config.source)).expanduser()
     is_dataset = (folder / "meta" / "info.json").is_file()
-    if is_dataset:
+    shots: Iterator[Shot]
+    if str(config.source) in WORLDS:
+        shots = _rehearsed(config)
+    elif is_dataset:
         shots = islice(dataset_shots(folder, config.camera_name), _MAX_FRAMES)
     else:
         shots = folder_shots(folder, needs_poses=config.mode is not CalibrateMode.INTRINSICS)
@@ -108,6 +113,19 @@ def _stored(
         if number % 50 == 49:
             progress.say(f"{number + 1} pictures looked at, {len(found)} views of the board")
     return found, unseen
+
+
+def _rehearsed(config: CalibrateConfig) -> Iterator[Shot]:
+    """Pictures of a simulated cell; the same seed has the same camera in every mode."""
+    from simtoreal.calibration.rehearsal import Rehearsal, RehearsalPlan
+
+    world: Literal["pybullet", "mujoco"] = "mujoco" if config.source == "mujoco" else "pybullet"
+    plan = RehearsalPlan(world, config.placement.value, config.board)
+    with Rehearsal(plan, np.random.default_rng(config.seed)) as rehearsal:
+        if config.mode is CalibrateMode.INTRINSICS:
+            yield from rehearsal.lens_shots(config.views)
+        else:
+            yield from rehearsal.shots(config.views)
 
 
 def _reasons(unseen: list[Shot], detector: BoardDetector) -> str:

@@ -8,14 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-import cv2
 import numpy as np
 
 from simtoreal import frames
 from simtoreal.calibration.closed_forms import far_end, solve_all
-from simtoreal.calibration.detection import BoardView
+from simtoreal.calibration.detection import steady_corners
 from simtoreal.calibration.errors import CalibrationError
-from simtoreal.calibration.reprojection import Fit, Noise, PosedView, Rig, error_px, fit_rig, residual
+from simtoreal.calibration.reprojection import (
+    Fit,
+    Noise,
+    PosedView,
+    Rig,
+    board_in_camera,
+    error_px,
+    fit_rig,
+    own_residual_px,
+    residual,
+)
 from simtoreal.camera import CameraModel
 from simtoreal.camera_record import CameraRecord, FloatArray
 
@@ -68,23 +77,6 @@ class HandEyeResult:
         return float(np.sqrt(np.trace(self.covariance[3:, 3:])))
 
 
-def posed(view: BoardView, T_base_tcp: FloatArray) -> PosedView:
-    """A picture of the board with the pose of the tool."""
-    return PosedView(view.name, view.corners_px, view.points_m, T_base_tcp)
-
-
-def board_in_camera(view: PosedView | BoardView, model: CameraModel) -> FloatArray:
-    """`T_cam_board` (4, 4) of one picture.
-
-    Raises:
-        CalibrationError: its corners make no pose.
-    """
-    done, turn, shift = cv2.solvePnP(view.points_m, view.corners_px, model.K, np.array(model.distortion))
-    if not done:
-        raise CalibrationError(f"{view.name}: the corners seen make no pose of the board; leave this picture out")
-    return frames.transform(np.ravel(shift), frames.rotation_from_vector(np.ravel(turn)))
-
-
 def fit_hand_eye(
     views: Sequence[PosedView], camera: CameraRecord, placement: Literal["wrist", "external"], rng: np.random.Generator
 ) -> HandEyeResult:
@@ -95,6 +87,8 @@ def fit_hand_eye(
             do not fit one another.
     """
     check_motion(views)
+    masks = steady_corners([own_residual_px(view, camera.model) for view in views])
+    views = [view.of(mask) for view, mask in zip(views, masks, strict=True)]
     best, candidates = _start(views, camera.model, placement, rng)
     fit, kept = _without_outliers(views, best)
     covariance = _with_lens_error(fit, camera)

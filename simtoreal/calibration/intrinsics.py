@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from simtoreal import frames
 from simtoreal.calibration.coverage import Coverage, coverage_of, tilt_spread_rad
-from simtoreal.calibration.detection import BoardView
+from simtoreal.calibration.detection import BoardView, steady_corners
 from simtoreal.calibration.errors import CalibrationError
 from simtoreal.camera import CameraModel
 from simtoreal.camera_record import LENS_PARAMETERS, FloatArray
@@ -18,6 +18,7 @@ from simtoreal.camera_record import LENS_PARAMETERS, FloatArray
 MIN_VIEWS = 6
 _LEAST_TILT_RAD = np.radians(10.0)
 _OUTLIER_FACTOR, _OUTLIER_PX, _MAX_REJECTED_FRAC = 3.0, 0.3, 0.25
+_CORNER_ROUNDS = 2  # of leaving out stray corners
 _WORST_FOCAL_FRAC = 0.05  # a focal length less certain than this is none
 _ERROR_GRID = (9, 12)
 _CRITERIA = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_COUNT, 100, 1e-10)
@@ -77,6 +78,10 @@ def fit_lens(views: Sequence[BoardView], width_px: int, height_px: int) -> LensR
         if errors[worst] <= limit or len(rejected) >= most or len(kept) <= MIN_VIEWS:
             break
         rejected.append(kept.pop(worst).name)
+    for _ in range(_CORNER_ROUNDS):
+        masks = steady_corners(solved.residuals)
+        kept = [view.of(mask) for view, mask in zip(kept, masks, strict=True)]
+        solved = _solve(kept, width_px, height_px)
     _check_tilts(solved.boards)
     covariance = _covariance(kept, solved)
     _check_certain(solved.model, covariance)
@@ -111,8 +116,13 @@ def _solve(views: Sequence[BoardView], width_px: int, height_px: int) -> _Solved
 
 
 def _covariance(views: Sequence[BoardView], solved: _Solved) -> FloatArray:
-    """Of the lens, with the pose of the board in each view marginalised (Schur complement)."""
-    H, total, num = np.zeros((9, 9)), 0.0, -9
+    """Of the lens, with the pose of the board in each view marginalised (Schur complement).
+
+    Corners of one view err together: light, blur and a board that is not quite flat. The scatter of the views' own
+    pulls on the lens shows it (White 1980), and where it is larger than independent corners explain, all variances
+    grow by the mean of that ratio.
+    """
+    H, meat, total, num = np.zeros((9, 9)), np.zeros((9, 9)), 0.0, -9
     for view, T, left in zip(views, solved.boards, solved.residuals, strict=True):
         turn = frames.rotation_to_vector(T[:3, :3])
         J = np.asarray(
@@ -120,11 +130,14 @@ def _covariance(views: Sequence[BoardView], solved: _Solved) -> FloatArray:
         )
         pose, lens = J[:, :6], J[:, 6:15]
         own = lens - pose @ np.linalg.lstsq(pose, lens, rcond=None)[0]
-        H += own.T @ own
+        pull = own.T @ left.ravel()
+        H, meat = H + own.T @ own, meat + np.outer(pull, pull)
         total, num = total + float(np.sum(left**2)), num + left.size - 6
     scale = 1.0 / np.sqrt(np.maximum(np.diag(H), 1e-300))
     inverse = np.linalg.pinv(H * np.outer(scale, scale), hermitian=True) * np.outer(scale, scale)
-    return np.asarray(total / max(num, 1) * 0.5 * (inverse + inverse.T))
+    covariance = total / max(num, 1) * 0.5 * (inverse + inverse.T)
+    by_views = np.diag(inverse @ meat @ inverse) * len(views) / max(len(views) - 2, 1)
+    return np.asarray(covariance * max(1.0, float(np.mean(by_views / np.diag(covariance)))))
 
 
 def _check_tilts(boards: Sequence[FloatArray]) -> None:

@@ -81,6 +81,19 @@ class Rehearsal:
     def __exit__(self, *_: object) -> None:
         self._stage.close()
 
+    def lens_shots(self, num: int) -> Iterator[Shot]:
+        """Pictures of a board that somebody holds all over the image, tilted and at several distances; no poses."""
+        T_base_tcp = frames.top_down(self._robot.home_position_m, 0.0)
+        T_mount_far = frames.invert(T_base_tcp) if self.plan.placement == "wrist" else T_base_tcp
+        for number in range(num):
+            T_cam_board = _before_the_lens(self.truth.model, self.plan.board, self._rng)
+            # The arm stands still, so that what is a place in the tool frame is one in the base frame as well.
+            T_far_board = frames.invert(T_mount_far) @ self.truth.T_mount_cam @ T_cam_board
+            look = self._stage.look(T_base_tcp, T_far_board, self._rng)
+            if look is None:
+                raise CalibrationError(f"robot={self.plan.robot} does not reach its home pose")
+            yield Shot(f"view_{number:03d}.png", look.rgb, None)
+
     def shots(self, num: int) -> Iterator[Shot]:
         """Pictures from poses that differ as those of a careful operator do.
 
@@ -123,6 +136,16 @@ def _far_board(plan: RehearsalPlan, rng: np.random.Generator) -> FloatArray:
     shift = rng.normal(0.0, 0.004, 3) + (0.0, 0.0, _HELD_BELOW_M + _MARGIN_M + 0.5 * height_m)
     tilt = frames.rotation_from_vector(rng.normal(0.0, 0.05, 3))
     return frames.transform(shift, tilt @ R) @ centre
+
+
+def _before_the_lens(model: CameraModel, spec: BoardSpec, rng: np.random.Generator) -> FloatArray:
+    """`T_cam_board` (4, 4) with the middle of the board anywhere in the image, tilted up to 45 degrees."""
+    size = np.array([spec.squares_x, spec.squares_y]) * spec.square_m
+    far = rng.uniform(0.8, 1.6) * float(size[0]) * model.fx / model.width_px
+    pixel = rng.uniform(0.12, 0.88, 2) * (model.width_px, model.height_px)
+    ray = np.array([(pixel[0] - model.cx) / model.fx, (pixel[1] - model.cy) / model.fy, 1.0])
+    tilt = frames.rotation_from_vector((*rng.uniform(-0.75, 0.75, 2), 0.0)) @ frames.rotation_about_z(rng.normal(0.0, 0.3))
+    return frames.transform(far * ray, tilt) @ frames.transform((-0.5 * size[0], -0.5 * size[1], 0.0))
 
 
 def _wrist_pose(truth: Truth, plan: RehearsalPlan, rng: np.random.Generator) -> FloatArray:

@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from simtoreal import frames
 from simtoreal.calibration.errors import CalibrationError
@@ -39,6 +40,10 @@ class PosedView(NamedTuple):
     corners_px: FloatArray  # (N, 2)
     points_m: FloatArray  # (N, 3), board frame
     T_base_tcp: FloatArray  # (4, 4)
+
+    def of(self, mask: NDArray[np.bool_]) -> "PosedView":
+        """The view with some of its corners."""
+        return PosedView(self.name, self.corners_px[mask], self.points_m[mask], self.T_base_tcp)
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,6 +264,24 @@ def _better_noise(views: Sequence[PosedView], fit: Fit, num_free: int) -> Noise:
         max(float(np.sqrt(share * np.mean(tool_m) / 3.0)), _LEAST_TOOL_M),
         max(float(np.sqrt(share * np.mean(tool_rad) / 3.0)), _LEAST_TOOL_RAD),
     )
+
+
+def board_in_camera(view: PosedView, model: CameraModel) -> FloatArray:
+    """`T_cam_board` (4, 4) of one picture.
+
+    Raises:
+        CalibrationError: its corners make no pose.
+    """
+    done, turn, shift = cv2.solvePnP(view.points_m, view.corners_px, model.K, np.array(model.distortion))
+    if not done:
+        raise CalibrationError(f"{view.name}: the corners seen make no pose of the board; leave this picture out")
+    return frames.transform(np.ravel(shift), frames.rotation_from_vector(np.ravel(turn)))
+
+
+def own_residual_px(view: PosedView, model: CameraModel) -> FloatArray:
+    """Residuals (N, 2) of a view by itself, the pose of the board being free: of corners and lens alone."""
+    rig = Rig("external", model, np.eye(4), board_in_camera(view, model))
+    return residual(view._replace(T_base_tcp=np.eye(4)), rig).r.reshape(-1, 2)
 
 
 def error_px(view: PosedView, rig: Rig) -> float:

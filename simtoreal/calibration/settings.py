@@ -27,7 +27,9 @@ class CalibrateConfig:
     """
 
     mode: CalibrateMode = option(CalibrateMode.INTRINSICS, "what to do; may be written as the first word")
-    source: str | None = option(None, "pictures: a folder, a recorded dataset, or uvc:NUMBER for a camera")
+    source: str | None = option(
+        None, "pictures: a folder, a recorded dataset, uvc:NUMBER for a camera, or pybullet or mujoco to rehearse"
+    )
     camera: Path | None = option(None, "camera.yaml that hand-eye and check start from; null is the one in out")
     camera_name: str | None = option(None, "which camera of a dataset; null where there is one")
     placement: CameraMount = option(CameraMount.WRIST, "hand-eye: where the camera sits")
