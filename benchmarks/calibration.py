@@ -32,7 +32,7 @@ from simtoreal.calibration.keeping import with_lens, with_mount  # noqa: E402
 from simtoreal.calibration.pictures import Shot  # noqa: E402
 from simtoreal.calibration.rehearsal import Placement, Rehearsal, RehearsalPlan, World  # noqa: E402
 from simtoreal.calibration.reprojection import PosedView  # noqa: E402
-from simtoreal.evaluation.statistics import wilson_interval  # noqa: E402
+from simtoreal.evaluation.statistics import wilson  # noqa: E402
 from simtoreal.progress import Progress  # noqa: E402
 
 FOLDER = Path("runs") / "benchmarks" / "calibration"
@@ -112,7 +112,7 @@ def row_of(world: World, placement: Placement, results: list[dict[str, Any]]) ->
         np.percentile(values[draws].mean(axis=1), (2.5, 97.5)) for values in (position, rotation)
     )
     inside = int(((position <= 1e3 * TARGET_M) & (rotation <= np.degrees(TARGET_RAD))).sum())
-    low, high = wilson_interval(inside, len(results))
+    low, high = wilson(inside, len(results))
     text = (
         f"{position.mean():.2f} mm [{p_low:.2f}, {p_high:.2f}], {rotation.mean():.3f} deg [{r_low:.3f}, {r_high:.3f}]; "
         f"largest {position.max():.2f} mm, {rotation.max():.3f} deg; {inside} of {len(results)} seeds within both "
@@ -146,7 +146,11 @@ def main() -> None:
     rows.append(honesty_row(everything))
     within = sum(bool(item["drift_within"]) for item in everything)
     rows.append(
-        Row("camera that did not move: drift check says so", f"{within} of {len(everything)}", numbers={"within": within})
+        Row(
+            "camera that did not move: drift check says so",
+            f"{within} of {len(everything)}",
+            numbers={"within": within},
+        )
     )
     save("calibration", rows, arguments.quick)
 

@@ -64,6 +64,6 @@ def _mesh(
     heights = np.repeat([-z] * len(front) + [z], 4)
     vertices = np.column_stack([corners.reshape(-1, 2), heights])
     first = 4 * np.arange(len(corners))[:, None]
-    faces = np.concatenate([first + (0, 1, 2), first + (0, 2, 3)]).astype(np.int32)
+    faces = np.concatenate([first + np.array(half) for half in ((0, 1, 2), (0, 2, 3))]).astype(np.int32)
     grey = np.where(np.append(is_black, False), _BLACK, _WHITE).astype(np.uint8)
     return vertices, faces, np.repeat(np.repeat(grey, 4)[:, None], 3, axis=1)

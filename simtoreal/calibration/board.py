@@ -85,7 +85,7 @@ def _marker_fields(corner: FloatArray, cells: NDArray[np.bool_], spec: BoardSpec
     found = []
     for i in range(len(padded)):
         for j in range(len(padded)):
-            low, high = corner + (ticks[j], ticks[i]), corner + (ticks[j + 1], ticks[i + 1])
+            low, high = (corner + np.array([ticks[j + step], ticks[i + step]]) for step in (0, 1))
             found.append(_rectangle(low, high, bool(padded[i, j])))
     return found
 
@@ -97,8 +97,9 @@ def _rectangle(low: FloatArray, high: FloatArray, is_black: bool) -> Field:
 def page_png(spec: BoardSpec, margin_m: float, dpi: int) -> bytes:
     """The board as PNG that says its resolution, so that it prints to scale."""
     scale = dpi / _INCH_M
-    size = round((spec.squares_x * spec.square_m + 2 * margin_m) * scale), round(
-        (spec.squares_y * spec.square_m + 2 * margin_m) * scale
+    size = (
+        round((spec.squares_x * spec.square_m + 2 * margin_m) * scale),
+        round((spec.squares_y * spec.square_m + 2 * margin_m) * scale),
     )
     image = np.full((size[1], size[0]), 255, dtype=np.uint8)
     for field in board_fields(spec, margin_m):

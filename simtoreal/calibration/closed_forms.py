@@ -8,6 +8,7 @@ The solvers of OpenCV (`cv2.calibrateHandEye`, `cv2.calibrateRobotWorldHandEye`)
 written from the papers; the tests hold what OpenCV 4 answers.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import NamedTuple
@@ -29,9 +30,7 @@ class Motions(NamedTuple):
 
 def motions(G: Sequence[FloatArray], C: Sequence[FloatArray]) -> Motions:
     """All pairs of views that turn against one another."""
-    pairs = [
-        (G[j] @ frames.invert(G[i]), C[j] @ frames.invert(C[i])) for i, j in combinations(range(len(G)), 2)
-    ]
+    pairs = [(G[j] @ frames.invert(G[i]), C[j] @ frames.invert(C[i])) for i, j in combinations(range(len(G)), 2)]
     kept = [(A, D) for A, D in pairs if np.linalg.norm(frames.rotation_to_vector(D[:3, :3])) > _LEAST_TURN_RAD]
     return Motions(np.array([A for A, _ in kept]).reshape(-1, 4, 4), np.array([D for _, D in kept]).reshape(-1, 4, 4))
 
@@ -69,7 +68,7 @@ def andreff(pairs: Motions) -> FloatArray:
         rows[at + 9 : at + 12, 9:] = np.eye(3) - R_a
         right[at + 9 : at + 12] = A[:3, 3]
     solution = np.linalg.lstsq(rows, right, rcond=None)[0]
-    return _with_translation(_nearest_rotation(solution[:9].reshape(3, 3)), pairs)
+    return _with_translation(_nearest_rotation(np.asarray(solution[:9].reshape(3, 3), dtype=np.float64)), pairs)
 
 
 def daniilidis(pairs: Motions) -> FloatArray:
@@ -89,11 +88,8 @@ def daniilidis(pairs: Motions) -> FloatArray:
 def shah(G: Sequence[FloatArray], C: Sequence[FloatArray]) -> FloatArray:
     """Shah, 2013: robot-world and hand-eye together from the views themselves, not from motions between them."""
     total = sum(np.kron(g[:3, :3], c[:3, :3]) for g, c in zip(G, C, strict=True))
-    U, _, Vt = np.linalg.svd(np.asarray(total))
-    # G R_B = R_X C: vec(R_X) is the left and vec(R_B) the right singular vector of the mean of the products
+    U = np.linalg.svd(np.asarray(total))[0]  # vec(R_X) is the first left singular vector; the fit finds the board
     R_x = _nearest_rotation(np.sign(np.linalg.det(U[:, 0].reshape(3, 3))) * U[:, 0].reshape(3, 3))
-    R_b = _nearest_rotation(np.sign(np.linalg.det(Vt[0].reshape(3, 3))) * Vt[0].reshape(3, 3))
-    del R_b  # the fit finds the board itself
     rows = np.concatenate([np.hstack([-np.eye(3), g[:3, :3]]) for g in G])
     right = np.concatenate([R_x @ c[:3, 3] - g[:3, 3] for g, c in zip(G, C, strict=True)])
     return frames.transform(np.linalg.lstsq(rows, right, rcond=None)[0][:3], R_x)
@@ -119,14 +115,10 @@ def solve_all(G: Sequence[FloatArray], C: Sequence[FloatArray]) -> dict[str, Flo
     """`T_mount_cam` (4, 4) by every closed form; one that fails on these views is left out."""
     pairs, found = motions(G, C), {}
     for name, solver in ON_MOTIONS.items():
-        try:
+        with contextlib.suppress(np.linalg.LinAlgError, ValueError):
             found[name] = solver(pairs)
-        except (np.linalg.LinAlgError, ValueError):
-            continue
-    try:
+    with contextlib.suppress(np.linalg.LinAlgError, ValueError):
         found["Shah"] = shah(G, C)
-    except (np.linalg.LinAlgError, ValueError):
-        pass
     return {name: T for name, T in found.items() if np.isfinite(T).all()}
 
 

@@ -49,7 +49,7 @@ def _board(config: CalibrateConfig, console: Console) -> int:
 def _intrinsics(config: CalibrateConfig, console: Console) -> int:
     gathered = gather(config, Progress())
     result = fit_lens(gathered.views, *gathered.size_px)
-    record = with_lens(result, config.placement.value, config.board)
+    record = with_lens(result, config.placed, config.board)
     _keep(config, record, console)
     presentation.show_lens(config, gathered, result, console)
     return 0
@@ -68,7 +68,7 @@ def _hand_eye(config: CalibrateConfig, console: Console) -> int:
 
 def _fitted(config: CalibrateConfig, gathered: Gathered, camera: CameraRecord) -> HandEyeResult:
     """The fit, or an error that says which mix-up explains why there is none."""
-    views, placement = gathered.posed(), config.placement.value
+    views, placement = gathered.posed(), config.placed
     try:
         result = fit_hand_eye(views, camera, placement, np.random.default_rng(config.seed))
     except CalibrationError as error:

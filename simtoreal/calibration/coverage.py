@@ -65,7 +65,12 @@ def _missing_parts(counts: NDArray[np.int64]) -> list[str]:
 
 
 def _missing_tilts(tilts: FloatArray) -> list[str]:
-    seen = (tilts[:, 0] < -_TILTED_RAD, tilts[:, 0] > _TILTED_RAD, tilts[:, 1] < -_TILTED_RAD, tilts[:, 1] > _TILTED_RAD)
+    seen = (
+        tilts[:, 0] < -_TILTED_RAD,
+        tilts[:, 0] > _TILTED_RAD,
+        tilts[:, 1] < -_TILTED_RAD,
+        tilts[:, 1] > _TILTED_RAD,
+    )
     few = [side for side, mask in zip(_SIDES, seen, strict=True) if mask.sum() < _ENOUGH_TILTED]
     return [f"tilt the board by 20 to 45 degrees with its {' / '.join(few)} edge nearer"] if few else []
 

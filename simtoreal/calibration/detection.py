@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -95,6 +95,6 @@ def steady_corners(residuals_px: Sequence[FloatArray]) -> list[NDArray[np.bool_]
     return [mask if mask.sum() >= MIN_CORNERS else np.ones_like(mask) for mask in masks]
 
 
-def _marker_ids(gray: Image, dictionary: str) -> list[int]:
+def _marker_ids(gray: NDArray[Any], dictionary: str) -> list[int]:
     _, ids, _ = cv2.aruco.ArucoDetector(dictionary_of(dictionary)).detectMarkers(gray)
     return [] if ids is None else sorted(int(number) for number in np.asarray(ids).ravel())

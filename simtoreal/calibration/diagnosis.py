@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from simtoreal import frames
-from simtoreal.calibration.closed_forms import far_end, motions, park, shah
+from simtoreal.calibration.closed_forms import far_end, motions, park, solve_all
 from simtoreal.calibration.hand_eye import HandEyeResult
 from simtoreal.calibration.reprojection import PosedView, Rig, board_in_camera, error_px
 from simtoreal.camera import CameraModel
@@ -76,16 +76,12 @@ def _thousandth(T: FloatArray) -> FloatArray:
 
 
 def _error_px(views: Sequence[PosedView], model: CameraModel, placement: Placement) -> float:
-    """Median error of the better of two closed forms."""
+    """Median error of the best closed form."""
     blank = Rig(placement, model, np.eye(4), np.eye(4))
     C = [board_in_camera(view, model) for view in views]
     G = [blank.T_mount_far(view.T_base_tcp) for view in views]
     errors = []
-    for solver in (lambda: park(motions(G, C)), lambda: shah(G, C)):
-        try:
-            X = solver()
-        except (np.linalg.LinAlgError, ValueError):
-            continue
+    for X in solve_all(G, C).values():
         rig = replace(blank, T_mount_cam=X, T_far_board=far_end(X, G, C))
         errors.append(float(np.median([_safe(view, rig) for view in views])))
     return min(errors, default=np.inf)

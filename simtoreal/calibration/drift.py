@@ -11,7 +11,15 @@ import numpy as np
 from simtoreal import frames
 from simtoreal.calibration.detection import steady_corners
 from simtoreal.calibration.errors import CalibrationError
-from simtoreal.calibration.reprojection import Noise, PosedView, Rig, board_in_camera, fit_rig, own_residual_px, residual
+from simtoreal.calibration.reprojection import (
+    Noise,
+    PosedView,
+    Rig,
+    board_in_camera,
+    fit_rig,
+    own_residual_px,
+    residual,
+)
 from simtoreal.camera_record import CameraRecord, FloatArray
 
 _CONFIDENCE = 1.96
@@ -107,7 +115,7 @@ def _with_known_board(views: Sequence[PosedView], start: Rig, noise: Noise) -> t
         mount = replace(mount, T_mount_cam=T)
         if float(np.abs(step).max()) < 1e-9:
             break
-    return _between(start.T_mount_cam, mount.T_mount_cam), np.linalg.inv(H)
+    return _between(start.T_mount_cam, mount.T_mount_cam), np.asarray(np.linalg.inv(H), dtype=np.float64)
 
 
 def _with_free_board(views: Sequence[PosedView], start: Rig, noise: Noise) -> tuple[FloatArray, FloatArray]:
@@ -129,9 +137,7 @@ def _lens_px(views: Sequence[PosedView], camera: CameraRecord) -> float:
     return float(np.sqrt(np.mean(left**2)))
 
 
-def _judged(
-    motion: FloatArray, covariance: FloatArray, lens_px: float, how: tuple[int, bool, DriftTolerance]
-) -> Drift:
+def _judged(motion: FloatArray, covariance: FloatArray, lens_px: float, how: tuple[int, bool, DriftTolerance]) -> Drift:
     """Drifted where the tolerance is left by more than chance explains; undecided counts as not within."""
     num_views, assumed, limits = how
     position_m, rotation_rad = float(np.linalg.norm(motion[:3])), float(np.linalg.norm(motion[3:]))
@@ -157,9 +163,7 @@ def _judged(
     else:
         verdict = f"within tolerance: {size}"
     within = inside and certain and not blurred
-    return Drift(
-        position_m, rotation_rad, position_std, rotation_std, lens_px, num_views, assumed, within, verdict
-    )
+    return Drift(position_m, rotation_rad, position_std, rotation_std, lens_px, num_views, assumed, within, verdict)
 
 
 def _std_along(vector: FloatArray, covariance: FloatArray) -> float:

@@ -78,8 +78,8 @@ def _live(
 ) -> Iterator[tuple[Shot, BoardView]]:
     if config.mode is not CalibrateMode.INTRINSICS:
         raise CalibrationError(
-            f"source={config.source} delivers no tool poses: record a dataset with `simtoreal record`, or give a folder "
-            "of pictures with poses"
+            f"source={config.source} delivers no tool poses: record a dataset with `simtoreal record`, or give a "
+            "folder of pictures with poses"
         )
     text = str(config.source).removeprefix(_UVC)
     if not text.isdigit():
@@ -120,7 +120,7 @@ def _rehearsed(config: CalibrateConfig) -> Iterator[Shot]:
     from simtoreal.calibration.rehearsal import Rehearsal, RehearsalPlan
 
     world: Literal["pybullet", "mujoco"] = "mujoco" if config.source == "mujoco" else "pybullet"
-    plan = RehearsalPlan(world, config.placement.value, config.board)
+    plan = RehearsalPlan(world, config.placed, config.board)
     with Rehearsal(plan, np.random.default_rng(config.seed)) as rehearsal:
         if config.mode is CalibrateMode.INTRINSICS:
             yield from rehearsal.lens_shots(config.views)

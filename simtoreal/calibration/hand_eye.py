@@ -95,8 +95,8 @@ def fit_hand_eye(
     std_m, std_rad = np.sqrt(np.trace(covariance[:3, :3])), np.sqrt(np.trace(covariance[3:, 3:]))
     if std_m > _WORST_STD_M or std_rad > _WORST_STD_RAD:
         raise CalibrationError(
-            f"the mount is uncertain by {1e3 * std_m:.0f} mm and {np.degrees(std_rad):.1f} degrees: turn the tool more, "
-            "about several axes, and check that every picture belongs to its pose"
+            f"the mount is uncertain by {1e3 * std_m:.0f} mm and {np.degrees(std_rad):.1f} degrees: turn the tool "
+            "more, about several axes, and check that every picture belongs to its pose"
         )
     return HandEyeResult(
         fit,
@@ -122,7 +122,7 @@ def check_motion(views: Sequence[PosedView]) -> None:
         )
     far = max(float(np.abs(view.T_base_tcp[:3, 3]).max()) for view in views)
     if far > _FAR_M:
-        raise CalibrationError(f"a tool position is {far:.0f} m from the base: positions are metres, these look like mm")
+        raise CalibrationError(f"a tool position is {far:.0f} m from the base: write metres, these look like mm")
     first = views[0].T_base_tcp[:3, :3]
     turns = np.array([frames.rotation_to_vector(first.T @ view.T_base_tcp[:3, :3]) for view in views[1:]])
     sizes = np.linalg.svd(turns, compute_uv=False) / np.sqrt(len(turns))
@@ -133,8 +133,8 @@ def check_motion(views: Sequence[PosedView]) -> None:
         )
     if sizes[1] < _LEAST_AXES_FRAC * sizes[0]:
         raise CalibrationError(
-            "the tool turns about one axis only, which leaves the position along that axis open: tilt it about a second "
-            "axis too"
+            "the tool turns about one axis only, which leaves the position along that axis open: tilt it about a "
+            "second axis too"
         )
 
 

@@ -68,7 +68,7 @@ def fit_lens(views: Sequence[BoardView], width_px: int, height_px: int) -> LensR
         raise CalibrationError(
             f"{len(views)} pictures show the board and at least {MIN_VIEWS} are needed, 15 to 30 are good: take more"
         )
-    kept, rejected = list(views), []
+    kept, rejected = list(views), list[str]()
     most = int(_MAX_REJECTED_FRAC * len(views))
     while True:
         solved = _solve(kept, width_px, height_px)
@@ -96,7 +96,12 @@ def _solve(views: Sequence[BoardView], width_px: int, height_px: int) -> _Solved
     corners = [view.corners_px.astype(np.float32).reshape(-1, 1, 2) for view in views]
     try:
         _, K, distortion, turns, shifts = cv2.calibrateCamera(
-            points, corners, (width_px, height_px), None, None, criteria=_CRITERIA  # type: ignore[call-overload]
+            points,
+            corners,
+            (width_px, height_px),
+            None,
+            None,
+            criteria=_CRITERIA,
         )
     except cv2.error as error:
         raise CalibrationError(f"the pictures make no calibration ({error.err}); tilt the board more") from None
@@ -144,8 +149,8 @@ def _check_tilts(boards: Sequence[FloatArray]) -> None:
     spread = tilt_spread_rad(boards)
     if spread < _LEAST_TILT_RAD:
         raise CalibrationError(
-            f"the board was held at nearly one angle in all views (they differ by {np.degrees(spread):.0f} degrees), so "
-            "that focal length and distance cannot be told apart: tilt it by 20 to 45 degrees to every side"
+            f"the board was held at nearly one angle in all views (they differ by {np.degrees(spread):.0f} degrees), "
+            "so that focal length and distance cannot be told apart: tilt it by 20 to 45 degrees to every side"
         )
 
 

@@ -84,7 +84,7 @@ def worse(new: CameraRecord, old: CameraRecord) -> str:
     """Why a camera file should not take the place of another; empty if it may."""
     sizes = [(record.model.width_px, record.model.height_px) for record in (new, old)]
     if sizes[0] != sizes[1]:
-        return f"it is of a camera with {sizes[1][0]} x {sizes[1][1]} pixels, the new one has {sizes[0][0]} x {sizes[0][1]}"
+        return "it is of a camera with {} x {} pixels, and the new one has {} x {}".format(*sizes[1], *sizes[0])
     if old.mount_fit is not None and new.mount_fit is None:
         return "it holds a hand-eye calibration, which a new lens makes void"
     if new.mount_fit is not None and old.placement != new.placement and old.mount_fit is not None:

@@ -39,7 +39,7 @@ class UvcCamera:
         self.index = index
         self._device = open_device(index)
         if not self._device.isOpened():
-            raise CalibrationError(f"source=uvc:{index}: no camera answers; is it plugged in, or used by somebody else?")
+            raise CalibrationError(f"source=uvc:{index}: no camera answers; is it plugged in, and free?")
         for _ in range(_NUM_WARM_UP):
             self._device.read()
 

@@ -23,6 +23,7 @@ from simtoreal.contracts import Observation
 CSV_POSES, JSON_POSES = "frames.csv", "poses.json"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 POSITION, QUATERNION = ("x", "y", "z"), ("qx", "qy", "qz", "qw")
+_JSON_KEYS = ({"T_base_tcp"}, {"position_m", "quat_xyzw"})  # of a pose, one or the other
 _FAR_M, _NOT_UNIT, _NOT_RIGID = 10.0, 0.01, 1e-3
 
 
@@ -117,7 +118,9 @@ def _json_poses(path: Path) -> dict[str, FloatArray]:
 
 
 def _json_pose(entry: Any, where: str) -> FloatArray:
-    if not isinstance(entry, Mapping) or not ({"T_base_tcp"} <= entry.keys() or {"position_m", "quat_xyzw"} <= entry.keys()):
+    if not isinstance(entry, Mapping) or not (
+        {"T_base_tcp"} <= entry.keys() or {"position_m", "quat_xyzw"} <= entry.keys()
+    ):
         raise CalibrationError(f"{where}: must hold T_base_tcp, or position_m and quat_xyzw, got {entry!r}")
     try:
         if "T_base_tcp" in entry:

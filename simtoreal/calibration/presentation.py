@@ -81,7 +81,11 @@ def show_mount(config: CalibrateConfig, gathered: Gathered, result: HandEyeResul
         "Closed forms beside the fit",
         ("solver", "median error", "from the fit"),
         [
-            (row.name, f"{row.error_px:.2f} px", f"{1e3 * row.offset_m:.2f} mm, {np.degrees(row.offset_rad):.3f} degrees")
+            (
+                row.name,
+                f"{row.error_px:.2f} px",
+                f"{1e3 * row.offset_m:.2f} mm, {np.degrees(row.offset_rad):.3f} degrees",
+            )
             for row in result.solvers
         ],
     )
@@ -127,7 +131,9 @@ def _view_table(names: Sequence[str], errors_px: Sequence[float]) -> Table:
 
 
 def _view_plot(errors_px: Sequence[float]) -> CurvePlot:
-    return CurvePlot("Error of each view", "view", "error (px)", [Curve("error", list(range(len(errors_px))), errors_px)])
+    return CurvePlot(
+        "Error of each view", "view", "error (px)", [Curve("error", list(range(len(errors_px))), errors_px)]
+    )
 
 
 def _residual_picture(result: HandEyeResult) -> Image:

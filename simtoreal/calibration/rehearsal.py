@@ -6,7 +6,7 @@ reachable, and reports poses with an error, as real arms do.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -39,7 +39,7 @@ class RehearsalPlan:
 
     world: World = "pybullet"
     placement: Placement = "wrist"
-    board: BoardSpec = BoardSpec()
+    board: BoardSpec = field(default_factory=BoardSpec)
     size_px: tuple[int, int] = (640, 480)
     tool_noise_m: float = 0.0003  # of a reported position, each axis
     tool_noise_rad: float = 0.0005
@@ -133,7 +133,7 @@ def _far_board(plan: RehearsalPlan, rng: np.random.Generator) -> FloatArray:
         R = frames.rotation_about_z(rng.uniform(-math.pi, math.pi)) @ np.diag([1.0, -1.0, -1.0])
         return frames.transform(_BOARD_AT_M, R) @ centre
     R = np.array([[0.0, 0.0, -1.0], [-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    shift = rng.normal(0.0, 0.004, 3) + (0.0, 0.0, _HELD_BELOW_M + _MARGIN_M + 0.5 * height_m)
+    shift = rng.normal(0.0, 0.004, 3) + np.array([0.0, 0.0, _HELD_BELOW_M + _MARGIN_M + 0.5 * height_m])
     tilt = frames.rotation_from_vector(rng.normal(0.0, 0.05, 3))
     return frames.transform(shift, tilt @ R) @ centre
 
@@ -144,7 +144,9 @@ def _before_the_lens(model: CameraModel, spec: BoardSpec, rng: np.random.Generat
     far = rng.uniform(0.8, 1.6) * float(size[0]) * model.fx / model.width_px
     pixel = rng.uniform(0.12, 0.88, 2) * (model.width_px, model.height_px)
     ray = np.array([(pixel[0] - model.cx) / model.fx, (pixel[1] - model.cy) / model.fy, 1.0])
-    tilt = frames.rotation_from_vector((*rng.uniform(-0.75, 0.75, 2), 0.0)) @ frames.rotation_about_z(rng.normal(0.0, 0.3))
+    tilt = frames.rotation_from_vector((*rng.uniform(-0.75, 0.75, 2), 0.0)) @ frames.rotation_about_z(
+        rng.normal(0.0, 0.3)
+    )
     return frames.transform(far * ray, tilt) @ frames.transform((-0.5 * size[0], -0.5 * size[1], 0.0))
 
 
@@ -192,5 +194,5 @@ def _open(
 
 def _sheet(board: BoardSpec) -> Sheet:
     fields = board_fields(board, _MARGIN_M)
-    low, high = (np.array([getattr(field, name) for field in fields]) for name in ("low_m", "high_m"))
-    return sheet_asset(low, high, np.array([field.is_black for field in fields]))
+    low, high = (np.array([getattr(item, name) for item in fields]) for name in ("low_m", "high_m"))
+    return sheet_asset(low, high, np.array([field.is_black for item in fields]))

@@ -55,10 +55,10 @@ class Rig:
     T_mount_cam: FloatArray  # (4, 4)
     T_far_board: FloatArray  # (4, 4)
 
-    def T_mount_far(self, T_base_tcp: FloatArray) -> FloatArray:  # noqa: N802 - frame names
+    def T_mount_far(self, T_base_tcp: FloatArray) -> FloatArray:
         return frames.invert(T_base_tcp) if self.placement == "wrist" else T_base_tcp
 
-    def T_cam_board(self, T_base_tcp: FloatArray) -> FloatArray:  # noqa: N802 - frame names
+    def T_cam_board(self, T_base_tcp: FloatArray) -> FloatArray:
         return frames.invert(self.T_mount_cam) @ self.T_mount_far(T_base_tcp) @ self.T_far_board
 
 
@@ -99,7 +99,7 @@ def residual(view: PosedView, rig: Rig) -> Residual:
     p_cam = frames.apply(T_cam_board, view.points_m)
     zero, distortion = np.zeros(3), np.array(rig.model.distortion)
     pixels, J = cv2.projectPoints(p_cam.reshape(-1, 1, 3), zero, zero, rig.model.K, distortion)
-    J_point = np.asarray(J[:, 3:6]).reshape(-1, 2, 3)
+    J_point = np.asarray(J[:, 3:6], dtype=np.float64).reshape(-1, 2, 3)
     R_cam_tcp = T_cam_mount[:3, :3] if rig.placement == "wrist" else T_cam_far[:3, :3]
     in_tool = (
         frames.apply(rig.T_mount_far(view.T_base_tcp) @ rig.T_far_board, view.points_m)
@@ -162,7 +162,7 @@ def _converge(views: Sequence[PosedView], rig: Rig, noise: Noise, mount: bool) -
     for _ in range(_ITERATIONS):
         H, g = _normal_equations(views, rig, noise, mount)[:2]
         try:
-            step = np.linalg.solve(H + damping * np.diag(np.diag(H)), g)
+            step = np.asarray(np.linalg.solve(H + damping * np.diag(np.diag(H)), g), dtype=np.float64)
         except np.linalg.LinAlgError:
             raise CalibrationError(_UNDETERMINED) from None
         trial = moved(rig, step)
@@ -241,7 +241,7 @@ def _tool_error(view: PosedView, rig: Rig, noise: Noise) -> tuple[FloatArray, Fl
     part = residual(view, rig)
     prior = np.repeat([noise.tool_m, noise.tool_rad], 3) ** 2
     information = part.tool.T @ part.tool / noise.corner_px**2
-    covariance = np.linalg.inv(information + np.diag(1.0 / prior))
+    covariance = np.asarray(np.linalg.inv(information + np.diag(1.0 / prior)), dtype=np.float64)
     mean = covariance @ (part.tool.T @ part.r) / noise.corner_px**2
     seen = np.linalg.solve(information, part.tool.T @ part.r / noise.corner_px**2)  # without the prior
     spread = np.linalg.inv(information) + np.diag(prior)

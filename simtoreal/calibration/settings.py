@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 from simtoreal.camera_record import CAMERA_FILE, BoardSpec
 from simtoreal.config import MAX_SEED, CameraMount
@@ -37,9 +38,7 @@ class CalibrateConfig:
     views: int = option(20, "pictures to take with a camera, or to use of a dataset", minimum=3, maximum=500)
     board_fixed: bool = option(False, "check: the board was not moved since the calibration, so one view is enough")
     tolerance_m: float = option(0.005, "check: how far the camera may have moved", unit="m", minimum=1e-4, maximum=0.1)
-    tolerance_rad: float = option(
-        0.0175, "check: how far it may have turned", unit="rad", minimum=1e-4, maximum=0.5
-    )
+    tolerance_rad: float = option(0.0175, "check: how far it may have turned", unit="rad", minimum=1e-4, maximum=0.5)
     margin_m: float = option(0.01, "board: white margin", unit="m", minimum=0.0, maximum=0.5)
     dpi: int = option(300, "board: resolution of the PNG", unit="per inch", minimum=50, maximum=2400)
     force: bool = option(False, "replace a camera.yaml by one that is worse, or of another camera")
@@ -49,6 +48,11 @@ class CalibrateConfig:
     def __post_init__(self) -> None:
         if self.mode is not CalibrateMode.BOARD and not self.source:
             raise ConfigError(f"mode={self.mode} needs pictures: give source=DIR, or source=uvc:0 for a camera")
+
+    @property
+    def placed(self) -> Literal["wrist", "external"]:
+        """The placement, for those who need it as a literal."""
+        return "wrist" if self.placement is CameraMount.WRIST else "external"
 
     @property
     def camera_file(self) -> Path:
