@@ -195,4 +195,4 @@ def _open(
 def _sheet(board: BoardSpec) -> Sheet:
     fields = board_fields(board, _MARGIN_M)
     low, high = (np.array([getattr(item, name) for item in fields]) for name in ("low_m", "high_m"))
-    return sheet_asset(low, high, np.array([field.is_black for item in fields]))
+    return sheet_asset(low, high, np.array([item.is_black for item in fields]))
