@@ -243,7 +243,7 @@ def save_camera(record: CameraRecord, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        partial.write_text(yaml.safe_dump(record.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+        partial.write_text(yaml.safe_dump(record.to_dict(), sort_keys=False, default_flow_style=None), encoding="utf-8")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

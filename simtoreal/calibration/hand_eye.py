@@ -31,7 +31,7 @@ from simtoreal.camera_record import CameraRecord, FloatArray
 MIN_VIEWS = 8
 _START_NOISE = Noise(0.3, 0.0005, 0.001)
 _NUM_SUBSETS = 24  # of views that closed forms are tried on, so that a bad view does not spoil all of them
-_SURPRISING = 22.5  # 99.9 % of chi square with six degrees of freedom
+_SURPRISING = 28.0  # 99.99 % of chi square with six degrees of freedom
 _MAX_REJECTED_FRAC = 0.3
 _FOLDS = 5
 _WORST_STD_M, _WORST_STD_RAD = 0.02, np.radians(2.0)
