@@ -140,7 +140,7 @@ class MountFit(FitRecord):
     corner_noise_px: float = option(0.0, "noise of a corner in a picture", unit="px", minimum=0.0)
     tool_noise_m: float = option(0.0, "noise of a reported tool position, each axis", unit="m", minimum=0.0)
     tool_noise_rad: float = option(0.0, "noise of a reported tool rotation, each axis", unit="rad", minimum=0.0)
-    solver: str = option("", "closed form that the fit started from")
+    solver: str | None = option(None, "closed form that came nearest")
     board_pose: MountPose | None = option(None, "where the board was: in the base (wrist) or tool frame (external)")
 
     @property

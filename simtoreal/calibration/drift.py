@@ -34,7 +34,7 @@ class DriftTolerance:
 
     position_m: float = 0.005
     rotation_rad: float = 0.0175
-    lens_px: float = 1.0  # error that is left once the board's pose in each picture is free
+    lens_px: float = 0.5  # error that is left once the board's pose in each picture is free
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def check_drift(
         camera: the calibrated camera.
         views: the corners seen, with the tool pose of each.
         board_where_it_was: the board was not moved since the calibration.
-        tolerance: what counts as drifted; 5 mm, 1 degree and 1 px where it is left out.
+        tolerance: what counts as drifted; 5 mm, 1 degree and 0.5 px where it is left out.
 
     Raises:
         CalibrationError: the file has no mount, there is no view, or the board's place is needed and not known.
@@ -83,6 +83,7 @@ def check_drift(
     assume = board_where_it_was or len(views) < _VIEWS_TO_FIND_THE_BOARD
     if assume and known is None:
         raise CalibrationError("the camera file does not say where the board was: take four views or more")
+    lens_px = _lens_px(views, camera)  # of all corners: what a changed lens moves must not pass as stray
     masks = steady_corners([own_residual_px(view, camera.model) for view in views])
     views = [view.of(mask) for view, mask in zip(views, masks, strict=True)]
     noise = _START_NOISE._replace(
@@ -92,7 +93,7 @@ def check_drift(
     )
     start = Rig(camera.placed, camera.model, camera.mount.T, known if known is not None else np.eye(4))
     motion, covariance = _with_known_board(views, start, noise) if assume else _with_free_board(views, start, noise)
-    return _judged(motion, covariance + fit.matrix, _lens_px(views, camera), (len(views), assume, limits))
+    return _judged(motion, covariance + fit.matrix, lens_px, (len(views), assume, limits))
 
 
 def _with_known_board(views: Sequence[PosedView], start: Rig, noise: Noise) -> tuple[FloatArray, FloatArray]:

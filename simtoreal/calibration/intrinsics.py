@@ -72,7 +72,7 @@ def fit_lens(views: Sequence[BoardView], width_px: int, height_px: int) -> LensR
     most = int(_MAX_REJECTED_FRAC * len(views))
     while True:
         solved = _solve(kept, width_px, height_px)
-        errors = np.array([np.sqrt(np.mean(part**2)) for part in solved.residuals])
+        errors = np.array([_spread_px(part) for part in solved.residuals])
         worst = int(errors.argmax())
         limit = max(_OUTLIER_FACTOR * float(np.median(errors)), _OUTLIER_PX)
         if errors[worst] <= limit or len(rejected) >= most or len(kept) <= MIN_VIEWS:
@@ -89,6 +89,11 @@ def fit_lens(views: Sequence[BoardView], width_px: int, height_px: int) -> LensR
         solved.model, covariance, tuple(kept), tuple(rejected), tuple(solved.boards), tuple(solved.residuals),
         coverage_of(kept, solved.model, solved.boards),
     )  # fmt: skip
+
+
+def _spread_px(residuals_px: FloatArray) -> float:
+    """Standard deviation of a view's residuals by their median, which a stray corner does not move."""
+    return float(1.4826 * np.median(np.abs(residuals_px)))
 
 
 def _solve(views: Sequence[BoardView], width_px: int, height_px: int) -> _Solved:
