@@ -22,20 +22,15 @@ Placement = Literal["wrist", "external"]
 def mix_up(views: Sequence[PosedView], model: CameraModel, placement: Placement) -> str:
     """The mix-up that explains views which contradict one another, with what to do; empty if none does."""
     as_given = _error_px(views, model, placement)
-    other: Placement = "external" if placement == "wrist" else "wrist"
-    tried: dict[str, tuple[list[PosedView], Placement]] = {
-        "quaternions are written w first: the columns qx qy qz qw must hold x, y, z and w": (
-            _with_poses(views, _quaternion_turned), placement,
-        ),
-        "poses are those of the base in the tool frame: give the inverse, T_base_tcp": (
-            _with_poses(views, frames.invert), placement,
-        ),
-        f"the camera is not on the {'wrist' if placement == 'wrist' else 'stand'}: set placement={other}": (
-            list(views), other,
-        ),
-        "positions are millimetres: write metres": (_with_poses(views, _thousandth), placement),
-    }  # fmt: skip
-    errors = {text: _error_px(part, model, where) for text, (part, where) in tried.items()}
+    other = "external" if placement == "wrist" else "wrist"
+    tried = {
+        "quaternions are written w first: the columns qx qy qz qw must hold x, y, z and w": _quaternion_turned,
+        # A camera on the other end of the arm and inverted poses are the same equations.
+        f"poses fit when inverted: set placement={other} if the camera sits there, or else give T_base_tcp and not its "
+        "inverse": frames.invert,
+        "positions are millimetres: write metres": _thousandth,
+    }
+    errors = {text: _error_px(_with_poses(views, change), model, placement) for text, change in tried.items()}
     best = min(errors, key=lambda text: errors[text])
     if errors[best] < min(_MUCH_BETTER * as_given, _FITS_PX):
         return f"{best} (median error {errors[best]:.1f} px that way, {as_given:.1f} px as given)"

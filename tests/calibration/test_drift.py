@@ -53,7 +53,7 @@ def test_one_view_is_enough_where_the_board_was_not_moved(camera: CameraRecord):
 
 
 def test_another_lens_is_told_from_another_place(camera: CameraRecord):
-    zoomed = replace(camera, model=replace(MODEL, fx=1.06 * MODEL.fx, distortion=(0.3, 0.0, 0.0, 0.0, 0.0)))
+    zoomed = replace(camera, model=replace(MODEL, fx=1.06 * MODEL.fx, distortion=(0.8, 0.0, 0.0, 0.0, 0.0)))
     drift = check_drift(zoomed, views_today(camera, 10))
     assert not drift.within
     assert "lens has changed" in drift.verdict

@@ -29,7 +29,8 @@ def test_a_spoiled_view_and_a_stray_corner_are_left_out():
     result = fit_lens(views, MODEL.width_px, MODEL.height_px)
     assert result.rejected == ("view_04",)
     kept = next(view for view in result.views if view.name == "view_06")
-    assert len(kept.ids) == len(views[6].ids) - 1
+    assert views[6].ids[0] not in kept.ids
+    assert len(kept.ids) > len(views[6].ids) // 2
     assert result.error_px < 0.2
 
 

@@ -1,0 +1,105 @@
+"""`simtoreal calibrate` from pictures to a camera file that the simulators use, in both worlds."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from simtoreal import cli, frames
+from simtoreal.calibration.command import calibrate
+from simtoreal.calibration.errors import CalibrationError
+from simtoreal.calibration.keeping import keep, worse
+from simtoreal.calibration.rehearsal import Rehearsal, RehearsalPlan
+from simtoreal.calibration.settings import CalibrateConfig, CalibrateMode
+from simtoreal.camera_record import BoardSpec, load_camera
+from simtoreal.envs.calibrated_camera import with_camera
+from simtoreal.envs.camera_setup import CameraSetup, nominal_mount
+from simtoreal.envs.randomization import Randomization, load_randomization
+from simtoreal.envs.reality import Reality
+from simtoreal.envs.robot import load_robot
+from simtoreal.preflight import find_camera
+
+
+def settings(*words: str) -> CalibrateConfig:
+    return cli.read_settings(CalibrateConfig, "calibrate", list(words))
+
+
+def test_the_first_word_is_the_mode():
+    assert settings("hand-eye", "source=a").mode is CalibrateMode.HAND_EYE
+    assert settings("check", "source=a").mode is CalibrateMode.CHECK
+    assert settings("mode=hand_eye", "source=a", "board.squares_x=9").board.squares_x == 9
+    with pytest.raises(ValueError, match="intrinsics, hand_eye, check, board"):
+        settings("eye-hand", "source=a")
+    with pytest.raises(ValueError, match="needs pictures"):
+        settings("intrinsics")
+
+
+def test_the_board_is_printed(tmp_path: Path):
+    assert calibrate(CalibrateConfig(CalibrateMode.BOARD, out=tmp_path, dpi=100)) == 0
+    assert {"board.svg", "board.png"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(("world", "placement"), [("pybullet", "wrist"), ("mujoco", "external")])
+def test_a_camera_is_calibrated_checked_and_used(
+    tmp_path: Path, world: str, placement: str, capsys: pytest.CaptureFixture[str]
+):
+    if world == "mujoco":
+        pytest.importorskip("mujoco")
+    common = (f"source={world}", f"placement={placement}", f"out={tmp_path}")
+    assert calibrate(settings("intrinsics", *common, "views=24")) == 0
+    assert load_camera(tmp_path / "camera.yaml").mount is None
+    assert calibrate(settings("hand-eye", *common, "views=18")) == 0
+    assert calibrate(settings("check", *common, "views=8", "tolerance_m=0.01", "tolerance_rad=0.03")) == 0
+    assert "within tolerance" in capsys.readouterr().out
+
+    camera = load_camera(tmp_path / "camera.yaml")
+    assert camera.mount is not None
+    with Rehearsal(RehearsalPlan(world, placement), np.random.default_rng(0)) as rehearsal:
+        off = frames.invert(camera.mount.T) @ rehearsal.truth.T_mount_cam
+    assert np.linalg.norm(off[:3, 3]) < 0.004
+    assert np.degrees(np.linalg.norm(frames.rotation_to_vector(off[:3, :3]))) < 0.6
+    assert "<svg" in (tmp_path / "calibration.html").read_text()
+
+    choice = find_camera(str(tmp_path / "camera.yaml"))
+    assert choice.placement == placement
+    assert choice.record == camera
+    np.testing.assert_allclose(nominal_mount(CameraSetup.of(camera), load_robot("panda")), camera.mount.T)
+
+    spent = (tmp_path / "camera.yaml").read_bytes()
+    with pytest.raises(CalibrationError, match="holds a hand-eye calibration"):
+        calibrate(settings("intrinsics", *common, "views=24"))
+    assert (tmp_path / "camera.yaml").read_bytes() == spent
+
+    assert camera.mount_fit is not None
+    poor = replace(
+        camera.mount_fit, covariance=tuple(tuple(9.0 * v for v in row) for row in camera.mount_fit.covariance)
+    )
+    worse_record = replace(camera, mount_fit=poor)
+    assert "its mount is known to" in worse(worse_record, camera)
+    assert worse(camera, worse_record) == ""
+    assert keep(worse_record, tmp_path / "camera.yaml", force=True) == tmp_path / "camera.previous.yaml"
+
+    ranges = Randomization().updated(with_camera(load_randomization("default").to_plain(), camera)).camera
+    drawn = [ranges.sample(np.random.default_rng(seed)) for seed in range(50)]
+    assert max(np.linalg.norm(sample.mounting_error_m) for sample in drawn) < 3.5 * camera.mount_fit.position_std_m
+    assert min(np.linalg.norm(sample.mounting_error_m) for sample in drawn) >= 0.0
+    assert all(sample.position_offset_m == (0.0, 0.0, 0.0) and sample.fov_scale == 1.0 for sample in drawn)
+    optics = Reality().updated(with_camera({}, camera, reality=True)).optics.sample(np.random.default_rng(0))
+    assert 0.0 < np.linalg.norm(optics.hand_eye_error_m) < 3.5 * camera.mount_fit.position_std_m
+    assert with_camera({"timing": {}}, replace(camera, mount_fit=None)) == {"timing": {}}
+
+
+def test_pictures_without_a_board_write_nothing(tmp_path: Path):
+    (tmp_path / "pictures").mkdir()
+    cv2.imwrite(str(tmp_path / "pictures" / "a.png"), np.zeros((48, 64, 3), dtype=np.uint8))
+    config = CalibrateConfig(source=str(tmp_path / "pictures"), out=tmp_path / "out", board=BoardSpec())
+    with pytest.raises(CalibrationError, match="it is dark"):
+        calibrate(config)
+    assert not (tmp_path / "out" / "camera.yaml").exists()
+
+
+def test_a_camera_that_is_no_choice_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="wrist, external, or give the"):
+        find_camera("wrst")
