@@ -41,7 +41,9 @@ def test_the_board_is_printed(tmp_path: Path):
     assert {"board.svg", "board.png"} <= {path.name for path in tmp_path.iterdir()}
 
 
-@pytest.mark.parametrize(("world", "placement"), [("pybullet", "wrist"), ("mujoco", "external")])
+@pytest.mark.parametrize(
+    ("world", "placement"), [("pybullet", "wrist"), pytest.param("mujoco", "external", marks=pytest.mark.slow)]
+)
 def test_a_camera_is_calibrated_checked_and_used(
     tmp_path: Path, world: str, placement: str, capsys: pytest.CaptureFixture[str]
 ):
