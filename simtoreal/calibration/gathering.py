@@ -53,6 +53,8 @@ def gather(config: CalibrateConfig, progress: Progress, board: BoardSpec | None 
     Raises:
         CalibrationError: it cannot be read, or no picture shows the board; says why.
     """
+    if not config.source:
+        raise CalibrationError(f"mode={config.mode} needs pictures: give source=DIR, or source=uvc:0 for a camera")
     detector = BoardDetector(board or config.board)
     with ExitStack() as stack:
         if str(config.source).startswith(_UVC):

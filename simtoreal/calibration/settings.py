@@ -7,7 +7,7 @@ from typing import Literal
 
 from simtoreal.camera_record import CAMERA_FILE, BoardSpec
 from simtoreal.config import MAX_SEED, CameraMount
-from simtoreal.schema import ConfigError, option
+from simtoreal.schema import option
 
 
 class CalibrateMode(StrEnum):
@@ -21,11 +21,7 @@ class CalibrateMode(StrEnum):
 
 @dataclass(frozen=True)
 class CalibrateConfig:
-    """Measure a camera with a ChArUco board, check whether it has moved, or print the board.
-
-    Raises:
-        ConfigError: there are no pictures to work on.
-    """
+    """Measure a camera with a ChArUco board, check whether it has moved, or print the board."""
 
     mode: CalibrateMode = option(CalibrateMode.INTRINSICS, "what to do; may be written as the first word")
     source: str | None = option(
@@ -44,10 +40,6 @@ class CalibrateConfig:
     force: bool = option(False, "replace a camera.yaml by one that is worse, or of another camera")
     seed: int = option(0, "seed of the subsets of views that are tried", minimum=0, maximum=MAX_SEED)
     out: Path = option(Path("runs/calibrate"), "run folder; camera.yaml is written there")
-
-    def __post_init__(self) -> None:
-        if self.mode is not CalibrateMode.BOARD and not self.source:
-            raise ConfigError(f"mode={self.mode} needs pictures: give source=DIR, or source=uvc:0 for a camera")
 
     @property
     def placed(self) -> Literal["wrist", "external"]:

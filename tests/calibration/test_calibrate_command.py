@@ -32,8 +32,11 @@ def test_the_first_word_is_the_mode():
     assert settings("mode=hand_eye", "source=a", "board.squares_x=9").board.squares_x == 9
     with pytest.raises(ValueError, match="intrinsics, hand_eye, check, board"):
         settings("eye-hand", "source=a")
-    with pytest.raises(ValueError, match="needs pictures"):
-        settings("intrinsics")
+
+
+def test_without_pictures_there_is_nothing_to_do(tmp_path: Path):
+    with pytest.raises(CalibrationError, match="needs pictures"):
+        calibrate(settings("intrinsics", f"out={tmp_path}"))
 
 
 def test_the_board_is_printed(tmp_path: Path):
