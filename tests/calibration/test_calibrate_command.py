@@ -13,7 +13,8 @@ from simtoreal.calibration.errors import CalibrationError
 from simtoreal.calibration.keeping import keep, worse
 from simtoreal.calibration.rehearsal import Rehearsal, RehearsalPlan
 from simtoreal.calibration.settings import CalibrateConfig, CalibrateMode
-from simtoreal.camera_record import BoardSpec, load_camera
+from simtoreal.camera import CameraModel
+from simtoreal.camera_record import BoardSpec, CameraRecord, MountFit, MountPose, load_camera
 from simtoreal.envs.calibrated_camera import with_camera
 from simtoreal.envs.camera_setup import CameraSetup, nominal_mount
 from simtoreal.envs.randomization import Randomization, load_randomization
@@ -44,9 +45,8 @@ def test_the_board_is_printed(tmp_path: Path):
     assert {"board.svg", "board.png"} <= {path.name for path in tmp_path.iterdir()}
 
 
-@pytest.mark.parametrize(
-    ("world", "placement"), [("pybullet", "wrist"), pytest.param("mujoco", "external", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("world", "placement"), [("pybullet", "wrist"), ("mujoco", "external")])
 def test_a_camera_is_calibrated_checked_and_used(
     tmp_path: Path, world: str, placement: str, capsys: pytest.CaptureFixture[str]
 ):
@@ -77,22 +77,43 @@ def test_a_camera_is_calibrated_checked_and_used(
         calibrate(settings("intrinsics", *common, "views=24"))
     assert (tmp_path / "camera.yaml").read_bytes() == spent
 
-    assert camera.mount_fit is not None
-    poor = replace(
-        camera.mount_fit, covariance=tuple(tuple(9.0 * v for v in row) for row in camera.mount_fit.covariance)
-    )
-    worse_record = replace(camera, mount_fit=poor)
-    assert "its mount is known to" in worse(worse_record, camera)
-    assert worse(camera, worse_record) == ""
-    assert keep(worse_record, tmp_path / "camera.yaml", force=True) == tmp_path / "camera.previous.yaml"
 
+def measured_camera() -> CameraRecord:
+    covariance = tuple(tuple(row) for row in np.diag([1e-6] * 3 + [4e-6] * 3).tolist())
+    fit = MountFit(covariance, num_views=15, num_rejected=0, error_px=0.4, measured_at="2026-11-01", held_out_px=0.5)
+    mount = MountPose.of(frames.transform((0.01, 0.08, -0.1)))
+    return CameraRecord("wrist", "rgb", CameraModel(640, 480, 600.0, 600.0, 320.0, 240.0), mount, None, fit)
+
+
+def test_a_worse_file_replaces_none_unless_it_is_forced(tmp_path: Path):
+    camera, path = measured_camera(), tmp_path / "camera.yaml"
+    assert camera.mount_fit is not None
+    larger = tuple(tuple(9.0 * value for value in row) for row in camera.mount_fit.covariance)
+    poorer = replace(camera, mount_fit=replace(camera.mount_fit, covariance=larger))
+    assert keep(camera, path, force=False) is None
+    with pytest.raises(CalibrationError, match=r"its mount is known to 1\.73 mm and the new one to 5\.20 mm"):
+        keep(poorer, path, force=False)
+    assert load_camera(path) == camera
+    assert keep(poorer, path, force=True) == tmp_path / "camera.previous.yaml"
+    assert load_camera(tmp_path / "camera.previous.yaml") == camera
+    assert worse(camera, poorer) == ""
+    with pytest.raises(CalibrationError, match="placement=wrist"):
+        keep(replace(camera, placement="external"), path, force=False)
+    smaller = replace(camera, model=CameraModel(320, 240, 300.0, 300.0, 160.0, 120.0))
+    with pytest.raises(CalibrationError, match="640 x 480 pixels, and the new one has 320 x 240"):
+        keep(smaller, path, force=False)
+
+
+def test_the_covariance_sets_how_wrong_the_simulated_mount_is():
+    camera = measured_camera()
     ranges = Randomization().updated(with_camera(load_randomization("default").to_plain(), camera)).camera
-    drawn = [ranges.sample(np.random.default_rng(seed)) for seed in range(50)]
-    assert max(np.linalg.norm(sample.mounting_error_m) for sample in drawn) < 3.5 * camera.mount_fit.position_std_m
-    assert min(np.linalg.norm(sample.mounting_error_m) for sample in drawn) >= 0.0
+    drawn = [ranges.sample(np.random.default_rng(seed)) for seed in range(200)]
+    lengths = [np.linalg.norm(sample.mounting_error_m) for sample in drawn]
+    assert max(lengths) == pytest.approx(2.8e-3, rel=0.05)  # 95 % of the lengths of such errors are below
+    assert max(np.linalg.norm(sample.mounting_error_rad) for sample in drawn) == pytest.approx(5.6e-3, rel=0.05)
     assert all(sample.position_offset_m == (0.0, 0.0, 0.0) and sample.fov_scale == 1.0 for sample in drawn)
     optics = Reality().updated(with_camera({}, camera, reality=True)).optics.sample(np.random.default_rng(0))
-    assert 0.0 < np.linalg.norm(optics.hand_eye_error_m) < 3.5 * camera.mount_fit.position_std_m
+    assert 0.0 < np.linalg.norm(optics.hand_eye_error_m) < 2.9e-3
     assert with_camera({"timing": {}}, replace(camera, mount_fit=None)) == {"timing": {}}
 
 
