@@ -28,7 +28,7 @@ from simtoreal.camera import CameraModel
 from simtoreal.camera_record import FloatArray
 
 _ITERATIONS, _NOISE_ROUNDS = 30, 12
-_CONVERGED = 1e-9
+_CONVERGED = 1e-6  # of the cost, which is about one for each number measured
 _LEAST_TOOL_M, _LEAST_TOOL_RAD = 2e-5, 2e-5  # below what any arm repeats
 _LEAST_CORNER_PX = 0.02
 

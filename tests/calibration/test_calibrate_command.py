@@ -15,11 +15,15 @@ from simtoreal.calibration.rehearsal import Rehearsal, RehearsalPlan
 from simtoreal.calibration.settings import CalibrateConfig, CalibrateMode
 from simtoreal.camera import CameraModel
 from simtoreal.camera_record import BoardSpec, CameraRecord, MountFit, MountPose, load_camera
+from simtoreal.config import EvaluateConfig
 from simtoreal.envs.calibrated_camera import with_camera
 from simtoreal.envs.camera_setup import CameraSetup, nominal_mount
 from simtoreal.envs.randomization import Randomization, load_randomization
 from simtoreal.envs.reality import Reality
 from simtoreal.envs.robot import load_robot
+from simtoreal.episodes.settings import RecordConfig
+from simtoreal.episodes.simulated_session import arena_spec
+from simtoreal.evaluation.runner import spec_from
 from simtoreal.preflight import find_camera
 
 
@@ -115,6 +119,22 @@ def test_the_covariance_sets_how_wrong_the_simulated_mount_is():
     optics = Reality().updated(with_camera({}, camera, reality=True)).optics.sample(np.random.default_rng(0))
     assert 0.0 < np.linalg.norm(optics.hand_eye_error_m) < 2.9e-3
     assert with_camera({"timing": {}}, replace(camera, mount_fit=None)) == {"timing": {}}
+
+
+def test_evaluations_and_recordings_look_through_the_calibrated_camera(tmp_path: Path):
+    camera, path = measured_camera(), tmp_path / "camera.yaml"
+    keep(camera, path, force=False)
+    evaluated = spec_from(cli.read_settings(EvaluateConfig, "evaluate", [f"camera={path}", "arms=oracle"]))
+    recorded = arena_spec(cli.read_settings(RecordConfig, "record", [f"camera={path}"]))
+    for spec in (evaluated, recorded):
+        assert spec.camera is not None
+        assert (spec.camera.mount, spec.camera.model) == (camera.mount, camera.model)
+        assert spec.camera.depth
+        assert spec.randomization["camera"]["mounting_error_m"] == "=U(0, 0.00278849)"
+    external = tmp_path / "external.yaml"
+    keep(replace(camera, placement="external"), external, force=False)
+    with pytest.raises(ValueError, match="looks through a wrist camera"):
+        spec_from(cli.read_settings(EvaluateConfig, "evaluate", [f"camera={external}"]))
 
 
 def test_pictures_without_a_board_write_nothing(tmp_path: Path):
