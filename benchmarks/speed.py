@@ -172,7 +172,8 @@ def some_bundle(name: str) -> Iterator[Path]:
 def _write_untrained(folder: Path) -> None:
     from dataclasses import asdict
 
-    from simtoreal.bundle import Bundle, CameraRecord, save_bundle
+    from simtoreal.bundle import Bundle, save_bundle
+    from simtoreal.camera_record import CameraRecord
     from simtoreal.envs.camera_setup import CameraSetup
     from simtoreal.head_interface import HeadScale
     from simtoreal.perception_error import PerceptionError

@@ -204,7 +204,7 @@ def draw_variant(setup: CameraSetup, robot: RobotSpec, rng: np.random.Generator)
     model = CameraModel.from_fov(*size, nominal_rad * rng.uniform(0.75, 1.3))
     if setup.placement == "wrist":
         shift = frames.transform(rng.uniform(-0.025, 0.025, 3), frames.rotation_from_vector(rng.normal(0.0, 0.07, 3)))
-        return CameraVariant(model, robot.T_tcp_cam @ shift)
+        return CameraVariant(model, nominal_mount(setup, robot) @ shift)
     azimuth, elevation = rng.uniform(-1.2, 1.2), rng.uniform(0.6, 1.2)
     distance_m = rng.uniform(0.65, 1.1) * nominal_rad / (2.0 * math.atan(0.5 * size[1] / model.fy))
     target = np.array([*WORKSPACE_CENTRE_M, 0.02]) + rng.uniform(-0.04, 0.04, 3)

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from simtoreal.camera import CameraModel
+from simtoreal.camera_record import CAMERA_FILE, CameraRecord
 from simtoreal.head_interface import HeadScale
 from simtoreal.perception_error import PerceptionError
 
@@ -40,33 +40,6 @@ Schema = TypeVar("Schema")
 
 class BundleError(ValueError):
     """A folder is no bundle, is broken, or was written by another version."""
-
-
-@dataclass(frozen=True)
-class CameraRecord:
-    """The camera a policy was trained with, as data."""
-
-    placement: str
-    modality: str
-    model: CameraModel
-
-    def to_dict(self) -> dict[str, Any]:
-        model = dataclasses.asdict(self.model)
-        return {
-            "placement": self.placement,
-            "modality": self.modality,
-            **model,
-            "distortion": list(self.model.distortion),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "CameraRecord":
-        k1, k2, p1, p2, k3 = (float(value) for value in data["distortion"])
-        model = CameraModel(
-            int(data["width_px"]), int(data["height_px"]), float(data["fx"]), float(data["fy"]), float(data["cx"]),
-            float(data["cy"]), (k1, k2, p1, p2, k3),
-        )  # fmt: skip
-        return cls(str(data["placement"]), str(data["modality"]), model)
 
 
 @dataclass(frozen=True)
@@ -133,7 +106,7 @@ def _write(bundle: Bundle, folder: Path) -> None:
         "perception_error": bundle.error.to_dict(),
     }
     _dump_yaml(description, folder / "bundle.yaml")
-    _dump_yaml(bundle.camera.to_dict(), folder / "camera.yaml")
+    _dump_yaml(bundle.camera.to_dict(), folder / CAMERA_FILE)
     _dump_yaml(bundle.provenance, folder / "provenance.yaml")
     _save_weights(bundle.encoder_weights, folder / "encoder.safetensors")
     if bundle.head_weights:
@@ -169,8 +142,8 @@ def load_bundle(folder: Path) -> Bundle:
         head = _one_of(description["head"], ("servo", "learned"))
         scale = HeadScale(**description["scale"])
         error = PerceptionError.from_dict(description["perception_error"])
-    with _blame(folder / "camera.yaml"):
-        camera = CameraRecord.from_dict(_load_yaml(folder / "camera.yaml"))
+    with _blame(folder / CAMERA_FILE):
+        camera = CameraRecord.from_dict(_load_yaml(folder / CAMERA_FILE))
     with _blame(folder / "figures.json"):
         figures = dict(json.loads((folder / "figures.json").read_text(encoding="utf-8")))
     with _blame(folder / "README.md"):

@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Any, NamedTuple, get_origin
 
 from simtoreal import __version__
+from simtoreal.calibration.settings import CalibrateConfig
 from simtoreal.config import (
     ConfigError,
     EvaluateConfig,
@@ -39,6 +40,7 @@ class Verb(NamedTuple):
     about: str
     target: str  # module:function, imported when the verb is used
     goes_on: bool = False  # where the same command again continues what was stopped
+    first_word: str = ""  # key that a first word without an equal sign is the value of
 
 
 VERBS = {
@@ -79,6 +81,12 @@ VERBS = {
         DatasetConfig,
         "verify, repair, filter, split or merge recorded datasets",
         "simtoreal.episodes.dataset_command:dataset",
+    ),
+    "calibrate": Verb(
+        CalibrateConfig,
+        "measure a camera's lens and mount with a board, or check whether it has moved",
+        "simtoreal.calibration.command:calibrate",
+        first_word="mode",
     ),
     "inspect": Verb(
         InspectConfig,
@@ -139,7 +147,7 @@ def read_settings(schema: type, verb: str, settings: Sequence[str]) -> Any:
     from omegaconf import OmegaConf
 
     groups, values = [], {}
-    for setting in settings:
+    for setting in _with_first_word(verb, settings):
         key, value = _split(setting, schema)
         if dataclasses.is_dataclass(type_at(schema, key.split("."))):
             groups.append(_group_override(key, value))
@@ -150,6 +158,14 @@ def read_settings(schema: type, verb: str, settings: Sequence[str]) -> Any:
     for key, value in values.items():
         OmegaConf.update(composed, key, value)
     return parse(OmegaConf.to_container(composed, resolve=True), schema)  # type: ignore[arg-type]
+
+
+def _with_first_word(verb: str, settings: Sequence[str]) -> list[str]:
+    """The settings with the first word of `calibrate hand-eye` as `mode=hand_eye`."""
+    key = VERBS[verb].first_word
+    if key and settings and "=" not in settings[0] and not settings[0].startswith("-"):
+        return [f"{key}={settings[0].replace('-', '_')}", *settings[1:]]
+    return list(settings)
 
 
 def _split(setting: str, schema: type) -> tuple[str, Any]:

@@ -211,7 +211,7 @@ class PretrainConfig:
     resume: bool = option(False, "go on with what the run folder holds")
     objects: tuple[str, ...] = option(("random_train", "household_train"), "object sets or folders to train on")
     modality: Modality = option(Modality.RGBD, "what the encoder sees")
-    camera: CameraMount = option(CameraMount.WRIST, "where the camera sits")
+    camera: str = option("wrist", "where the camera sits: wrist, external, or the camera.yaml of a calibration")
     encoder: Encoder = option(Encoder.CONV_SMALL, "image encoder")
     encoder_weights: Path | None = option(None, "folder with the weights of a pretrained backbone")
     image_px: int = option(64, "edge length of the view that the encoder gets", unit="px", minimum=32, maximum=512)
@@ -275,7 +275,9 @@ class EvaluateConfig:
         "default", "domain randomization of world=pybullet: none, mild, default, harsh, or a YAML file"
     )
     robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file")
-    camera: CameraMount | None = option(None, "where the camera sits; null is as in the bundle")
+    camera: str | None = option(
+        None, "where the camera sits: wrist, external, or the camera.yaml of a calibration; null is as in the bundle"
+    )
     image_width_px: int | None = option(
         None, "image width; null is as in the bundle", unit="px", minimum=16, maximum=4096
     )

@@ -4,10 +4,11 @@ import errno
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import simtoreal
-from simtoreal.config import ConfigError, Device, PretrainConfig
+from simtoreal.camera_record import CameraRecord, load_camera
+from simtoreal.config import CameraMount, ConfigError, Device, PretrainConfig
 from simtoreal.provenance import CONFIG_FILE, check_same_run
 from simtoreal.schema import closest
 
@@ -53,6 +54,34 @@ def find_bundle(name: str) -> Path:
         f"bundle={name}: no such folder{closest(name, names)} {shipped_names}; "
         "`simtoreal pretrain` writes one to the folder bundle/ of its run"
     )
+
+
+class CameraChoice(NamedTuple):
+    """What camera=... stands for."""
+
+    placement: Literal["wrist", "external"]
+    record: CameraRecord | None  # of a camera file
+
+
+def find_camera(name: str) -> CameraChoice:
+    """The camera of a command: `wrist`, `external`, or a camera file, whose placement counts.
+
+    Raises:
+        ConfigError: it is neither, or the file cannot be used.
+    """
+    choices = [mount.value for mount in CameraMount]
+    if name == CameraMount.WRIST:
+        return CameraChoice("wrist", None)
+    if name == CameraMount.EXTERNAL:
+        return CameraChoice("external", None)
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise ConfigError(
+            f"camera={name} is not a choice{closest(name, choices)} Choose from: {', '.join(choices)}, or give the "
+            "camera.yaml that `simtoreal calibrate` writes"
+        )
+    record = load_camera(path)
+    return CameraChoice(record.placed, record)
 
 
 def check_run_folder(config: Any) -> None:

@@ -12,8 +12,9 @@ import pytest
 import yaml
 from safetensors.numpy import save_file
 
-from simtoreal.bundle import Bundle, BundleError, CameraRecord, load_bundle, save_bundle
+from simtoreal.bundle import Bundle, BundleError, load_bundle, save_bundle
 from simtoreal.camera import CameraModel
+from simtoreal.camera_record import CameraRecord
 from simtoreal.head_interface import HeadScale
 from simtoreal.perception_error import PerceptionError
 
@@ -142,7 +143,7 @@ def test_another_format_version_says_what_to_do(tmp_path: Path, version: object)
         ("bundle.yaml", {"scale": "fast"}, "mapping"),
         ("bundle.yaml", {"perception_error": {"distance_m": [0.1]}}, "perception error"),
         ("bundle.yaml", {"perception_error": None}, "NoneType"),
-        ("camera.yaml", {"distortion": [0.0, 0.0]}, "unpack"),
+        ("camera.yaml", {"distortion": [0.0, 0.0]}, "must have 5 elements"),
         ("camera.yaml", {"fx": -1.0}, "fx must be positive"),
         ("camera.yaml", {"width_px": "wide"}, "wide"),
     ],

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from simtoreal.config import MAX_SEED, CameraMount, Device
+from simtoreal.config import MAX_SEED, Device
 from simtoreal.schema import ConfigError, option
 
 
@@ -54,7 +54,11 @@ class RecordConfig:
         None, "what controller=mujoco is like: mild, default, harsh, or a YAML file; null is default"
     )
     robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file")
-    camera: CameraMount | None = option(None, "where the camera sits; null is on the wrist, or as in the bundle")
+    camera: str | None = option(
+        None,
+        "where the camera sits: wrist, external, or the camera.yaml of a calibration, with its image size; null is on "
+        "the wrist, or as in the bundle",
+    )
     image_width_px: int = option(640, "image width", unit="px", minimum=16, maximum=4096)
     image_height_px: int = option(480, "image height", unit="px", minimum=16, maximum=4096)
     lossless_rgb: bool = option(False, "colour as PNG instead of H.264; a dataset keeps what it was begun with")

@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from simtoreal import frames
 from simtoreal.bundle import load_bundle
 from simtoreal.camera import CameraModel
-from simtoreal.config import CameraMount
 from simtoreal.envs.assets import default_cache_dir
+from simtoreal.envs.calibrated_camera import with_camera
 from simtoreal.envs.camera_setup import CameraSetup
 from simtoreal.envs.cell import InvalidScene, SimulatedCell
 from simtoreal.envs.randomization import load_randomization
@@ -22,11 +22,11 @@ from simtoreal.episodes.records import EpisodeEnd, Mount
 from simtoreal.episodes.settings import RecordConfig, Teacher
 from simtoreal.evaluation.arena import Arena, ArenaSpec, Job, camera_of
 from simtoreal.evaluation.runner import EvaluationPlan, plan_jobs, usable_objects
-from simtoreal.preflight import find_bundle, resolve_device
+from simtoreal.preflight import CameraChoice, find_bundle, find_camera, resolve_device
 from simtoreal.progress import Progress
 from simtoreal.runtime import Step, Subscriber
 
-_FIELD_OF_VIEW_RAD = {CameraMount.WRIST: math.radians(60.0), CameraMount.EXTERNAL: math.radians(40.0)}
+_FIELD_OF_VIEW_RAD = {"wrist": math.radians(60.0), "external": math.radians(40.0)}
 
 
 class SimulatedSession:
@@ -143,12 +143,14 @@ def arena_spec(config: RecordConfig) -> ArenaSpec:
     """
     folder = find_bundle(config.bundle) if config.policy is Teacher.BUNDLE else None
     world: WorldName = "mujoco" if config.controller == "mujoco" else "pybullet"
+    calibrated = find_camera(config.camera).record if config.camera is not None else None
+    reality = load_reality(config.reality or "default").to_plain() if world == "mujoco" else {}
     return ArenaSpec(
         bundle=folder,
         objects=config.objects,
-        randomization=load_randomization(config.randomization).to_plain(),
+        randomization=with_camera(load_randomization(config.randomization).to_plain(), calibrated),
         world=world,
-        reality=load_reality(config.reality or "default").to_plain() if world == "mujoco" else {},
+        reality=with_camera(reality, calibrated, reality=True) if world == "mujoco" else {},
         robot=config.robot,
         seed=config.seed,
         cache_dir=default_cache_dir(),
@@ -165,15 +167,19 @@ def _arm(config: RecordConfig) -> str:
 
 
 def _camera(config: RecordConfig) -> CameraSetup:
-    mount = config.camera or CameraMount.WRIST
-    placement: Literal["wrist", "external"] = "wrist" if mount is CameraMount.WRIST else "external"
-    fov_rad = _FIELD_OF_VIEW_RAD[mount]
-    return CameraSetup(placement, CameraModel.from_fov(config.image_width_px, config.image_height_px, fov_rad))
+    choice = find_camera(config.camera or "wrist")
+    if choice.record is not None:
+        return CameraSetup(choice.placement, choice.record.model, mount=choice.record.mount)
+    fov_rad = _FIELD_OF_VIEW_RAD[choice.placement]
+    return CameraSetup(choice.placement, CameraModel.from_fov(config.image_width_px, config.image_height_px, fov_rad))
 
 
 def _resized(trained: CameraSetup, config: RecordConfig) -> CameraSetup:
     """The camera that a bundle knows, with its vertical field of view at another size."""
-    if config.camera is not None and config.camera.value != trained.placement:
-        raise ValueError(f"camera={config.camera.value}, but the bundle looks through a {trained.placement} camera")
+    choice = find_camera(config.camera) if config.camera is not None else CameraChoice(trained.placement, None)
+    if choice.placement != trained.placement:
+        raise ValueError(f"camera={config.camera}, but the bundle looks through a {trained.placement} camera")
+    if choice.record is not None:
+        return CameraSetup(choice.placement, choice.record.model, mount=choice.record.mount)
     fov_rad = 2.0 * math.atan(0.5 * trained.model.height_px / trained.model.fy)
     return CameraSetup(trained.placement, CameraModel.from_fov(config.image_width_px, config.image_height_px, fov_rad))

@@ -215,6 +215,5 @@ class Arena:
 
 def camera_of(bundle: Bundle, model: CameraModel | None = None) -> CameraSetup:
     """The camera a bundle was trained with; `model` replaces its lens and size."""
-    record = bundle.camera
-    placement: Literal["wrist", "external"] = "wrist" if record.placement == "wrist" else "external"
-    return CameraSetup(placement, model or record.model, rgb=record.modality != "depth", depth=record.modality != "rgb")
+    setup = CameraSetup.of(bundle.camera)
+    return setup if model is None else replace(setup, model=model)

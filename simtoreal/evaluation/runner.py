@@ -11,8 +11,10 @@ from rich.console import Console
 
 from simtoreal.bundle import load_bundle
 from simtoreal.camera import CameraModel
+from simtoreal.camera_record import CameraRecord
 from simtoreal.config import Arm, EvaluateConfig, Grasps, Head, World
 from simtoreal.envs.assets import default_cache_dir
+from simtoreal.envs.calibrated_camera import with_camera
 from simtoreal.envs.camera_setup import CameraSetup
 from simtoreal.envs.object_sets import load_object_set
 from simtoreal.envs.randomization import load_randomization
@@ -25,7 +27,7 @@ from simtoreal.evaluation.preparation import ObjectSource, prepare
 from simtoreal.evaluation.records import EpisodeRecord
 from simtoreal.evaluation.results import EvaluationResult
 from simtoreal.evaluation.workers import worker_pool
-from simtoreal.preflight import find_bundle
+from simtoreal.preflight import CameraChoice, find_bundle, find_camera
 from simtoreal.progress import Progress
 from simtoreal.provenance import git_revision
 
@@ -174,14 +176,15 @@ def spec_from(config: EvaluateConfig) -> ArenaSpec:
     """
     folder = find_bundle(config.bundle)
     bundle = load_bundle(folder)
+    calibrated = find_camera(config.camera).record if config.camera is not None else None
     if config.head is Head.LEARNED and not bundle.head_weights:
         raise ValueError(f"head=learned, but {folder} holds no learned head; use head=servo")
     return ArenaSpec(
         bundle=folder,
         objects=config.objects,
-        randomization=load_randomization(config.randomization).to_plain(),
+        randomization=with_camera(load_randomization(config.randomization).to_plain(), calibrated),
         world=_world(config),
-        reality=load_reality(config.reality or "default").to_plain() if config.world is World.MUJOCO else {},
+        reality=_reality(config, calibrated),
         robot=config.robot,
         seed=config.seed,
         cache_dir=default_cache_dir(),
@@ -201,9 +204,20 @@ def _world(config: EvaluateConfig) -> WorldName:
     return config.world.value
 
 
+def _reality(config: EvaluateConfig, calibrated: CameraRecord | None) -> dict[str, Any]:
+    if config.world is not World.MUJOCO:
+        return {}
+    return with_camera(load_reality(config.reality or "default").to_plain(), calibrated, reality=True)
+
+
 def _camera(config: EvaluateConfig, trained: CameraSetup) -> CameraSetup:
-    """The bundle's camera with what the command line changes about it; another size keeps the field of view."""
-    model = trained.model
+    """The bundle's camera with what the command line changes about it; another size keeps the field of view.
+
+    A camera file replaces lens and mount; what is delivered stays what the bundle was trained with.
+    """
+    choice = find_camera(config.camera) if config.camera is not None else CameraChoice(trained.placement, None)
+    model = choice.record.model if choice.record is not None else trained.model
+    mount = choice.record.mount if choice.record is not None else trained.mount
     width = config.image_width_px or model.width_px
     height = config.image_height_px or model.height_px
     k1, k2, p1, p2, k3 = config.distortion or model.distortion
@@ -212,13 +226,13 @@ def _camera(config: EvaluateConfig, trained: CameraSetup) -> CameraSetup:
         focal = (model.fx * x, model.fy * y, (model.cx + 0.5) * x - 0.5, (model.cy + 0.5) * y - 0.5)
     else:
         focal = (config.fx, config.fy, config.cx, config.cy)
-    if config.camera is not None and config.camera.value != trained.placement:
+    if choice.placement != trained.placement:
         raise ValueError(
-            f"camera={config.camera.value}, but the bundle looks through a {trained.placement} camera; "
-            f"give a bundle that was trained with camera={config.camera.value}"
+            f"camera={config.camera}, but the bundle looks through a {trained.placement} camera; "
+            f"give a bundle that was trained with camera={choice.placement}"
         )
     return CameraSetup(
-        trained.placement, CameraModel(width, height, *focal, (k1, k2, p1, p2, k3)), trained.rgb, trained.depth
+        trained.placement, CameraModel(width, height, *focal, (k1, k2, p1, p2, k3)), trained.rgb, trained.depth, mount
     )
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from simtoreal.bundle import Bundle, CameraRecord, load_bundle, save_bundle
+from simtoreal.bundle import Bundle, load_bundle, save_bundle
+from simtoreal.camera_record import CameraRecord
 from simtoreal.config import ControlConfig, Device, PretrainConfig, QuickstartConfig, Stage
 from simtoreal.envs.assets import default_cache_dir
+from simtoreal.envs.calibrated_camera import with_camera
 from simtoreal.envs.camera_setup import CameraSetup
 from simtoreal.envs.gym_envs import EnvConfig
 from simtoreal.envs.randomization import Randomization, load_randomization
@@ -25,7 +27,7 @@ from simtoreal.head_interface import HeadScale
 from simtoreal.policies.encoders import EncoderSpec
 from simtoreal.policies.load import encoder_weights, view_record
 from simtoreal.policies.view import ViewSpec
-from simtoreal.preflight import find_bundle
+from simtoreal.preflight import find_bundle, find_camera
 from simtoreal.pretraining.card import write_card
 from simtoreal.pretraining.control import ControlPlan, ControlRun, train_head
 from simtoreal.pretraining.frame_sets import FrameSetSpec, load_frames
@@ -58,22 +60,25 @@ class _Job:
 
     @property
     def camera(self) -> CameraSetup:
-        config = self.config
-        external = config.camera.value == "external"
+        config, choice = self.config, find_camera(self.config.camera)
+        if choice.record is not None:
+            return CameraSetup.of(replace(choice.record, modality=config.modality.value))
+        external = choice.placement == "external"
         image_px = max(config.image_px, _EXTERNAL_IMAGE_PX) if external else config.image_px
-        return CameraSetup.default(config.camera.value, image_px, config.modality.value)
+        return CameraSetup.default(choice.placement, image_px, config.modality.value)
 
     @property
     def view(self) -> ViewSpec:
         config = self.config
-        if config.camera.value == "external":
+        if self.camera.placement == "external":
             pixels = max(config.image_px, _EXTERNAL_VIEW_PX)
             return ViewSpec("external", config.modality.value, pixels, max_edge_m=_EXTERNAL_EDGE_M)
         return ViewSpec("wrist", config.modality.value, config.image_px)
 
     @property
     def randomization(self) -> Randomization:
-        ranges = load_randomization(self.config.randomization)
+        plain = load_randomization(self.config.randomization).to_plain()
+        ranges = Randomization().updated(with_camera(plain, find_camera(self.config.camera).record))
         if self.config.photos is None:
             return ranges
         return ranges.updated({"visual": {"photo_folder": str(self.config.photos)}})
@@ -142,7 +147,10 @@ def _perception(job: _Job) -> Bundle:
     tracker.close()
     unseen = load_frames(held_out, job.cache_dir, config.workers, job.progress)
     error = error_model(grasp_errors(net, unseen, view, job.device))
-    record = CameraRecord(config.camera.value, config.modality.value, job.camera.model)
+    calibrated = find_camera(config.camera).record
+    record = CameraRecord(job.camera.placement, config.modality.value, job.camera.model)
+    if calibrated is not None:
+        record = replace(calibrated, modality=config.modality.value)
     return Bundle(
         encoder=asdict(spec),
         view=view_record(view),
@@ -288,7 +296,7 @@ def _present(job: _Job, bundle: Bundle, objects: str, result: EvaluationResult) 
     extras = Extras(
         title=f"simtoreal: {job.config.plan.name} pretraining",
         lead=(
-            f"A policy trained in simulation ({job.config.modality.value} camera, {job.config.camera.value}; {head}), "
+            f"A policy trained in simulation ({job.config.modality.value} camera, {job.camera.placement}; {head}), "
             f"on objects it has never seen, beside the planner that knows every mesh and a policy that moves at random."
         ),
         perception_plots=curves_of_error(bundle.error),

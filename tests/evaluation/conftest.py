@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from simtoreal.bundle import Bundle, CameraRecord, save_bundle
+from simtoreal.bundle import Bundle, save_bundle
+from simtoreal.camera_record import CameraRecord
 from simtoreal.envs.randomization import load_randomization
 from simtoreal.evaluation.arena import ArenaSpec
 from simtoreal.head_interface import HeadScale

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from simtoreal import cli
-from simtoreal.bundle import Bundle, CameraRecord, save_bundle
+from simtoreal.bundle import Bundle, save_bundle
+from simtoreal.camera_record import CameraRecord
 from simtoreal.envs.assets import CACHE_ENV
 from simtoreal.envs.camera_setup import CameraSetup
 from simtoreal.evaluation.inspection import bundle_tables, num_parameters

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from simtoreal import frames
-from simtoreal.bundle import Bundle, BundleError, CameraRecord, load_bundle, save_bundle
+from simtoreal.bundle import Bundle, BundleError, load_bundle, save_bundle
 from simtoreal.camera import CameraModel
+from simtoreal.camera_record import CameraRecord
 from simtoreal.contracts import GraspEstimate, Observation
 from simtoreal.head_interface import ACTION_DIM, OBSERVATION_DIM, HeadScale
 from simtoreal.perception_error import PerceptionError

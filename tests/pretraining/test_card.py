@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simtoreal.bundle import Bundle, CameraRecord
+from simtoreal.bundle import Bundle
 from simtoreal.camera import CameraModel
+from simtoreal.camera_record import CameraRecord
 from simtoreal.head_interface import HeadScale
 from simtoreal.perception_error import PerceptionError
 from simtoreal.pretraining.card import write_card

@@ -13,8 +13,9 @@ from bar_episodes import write
 from bar_scenes import VIEW
 
 from simtoreal import cli
-from simtoreal.bundle import Bundle, CameraRecord, load_bundle, save_bundle
+from simtoreal.bundle import Bundle, load_bundle, save_bundle
 from simtoreal.camera import CameraModel
+from simtoreal.camera_record import CameraRecord
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.head_interface import HeadScale
 from simtoreal.perception_error import PerceptionError
