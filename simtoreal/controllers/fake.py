@@ -75,6 +75,11 @@ class FakeController:
         """Its clock: also that of its observations."""
         return time.monotonic() if self._clock is None else self._clock.now()
 
+    @property
+    def is_real_time(self) -> bool:
+        """Whether its time passes by itself."""
+        return self._clock is None
+
     def connect(self) -> None:
         self.is_connected = True
 

@@ -89,7 +89,9 @@ class FaultyController:
         if self._meets(FaultKind.SLOW_ACTION):
             self._sleep(self._size_s)
         lost, self._step = self._meets(FaultKind.DROPPED_ACTION), self._step + 1
-        wanted = Action(action.delta_m + self._owed_m, action.delta_rotation_rad + self._owed_rad, action.gripper_width_m)
+        wanted = Action(
+            action.delta_m + self._owed_m, action.delta_rotation_rad + self._owed_rad, action.gripper_width_m
+        )
         if lost:
             self._owed_m, self._owed_rad = wanted.delta_m, wanted.delta_rotation_rad
             wanted = wanted._replace(delta_m=np.zeros(3), delta_rotation_rad=np.zeros(3))

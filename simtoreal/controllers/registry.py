@@ -40,8 +40,10 @@ class Entry(NamedTuple):
 
 _SIMULATED = "simtoreal.episodes.simulated_session:open_session"
 CONTROLLERS = {
-    "pybullet": Entry("simtoreal.envs.live_cells:open_pybullet", "the PyBullet cell", _SIMULATED, True),
-    "mujoco": Entry("simtoreal.envs.live_cells:open_mujoco", "the MuJoCo cell, which plays reality", _SIMULATED, True),
+    "pybullet": Entry("simtoreal.deployment.simulated:open_pybullet", "the PyBullet cell", _SIMULATED, True),
+    "mujoco": Entry(
+        "simtoreal.deployment.simulated:open_mujoco", "the MuJoCo cell, which plays reality", _SIMULATED, True
+    ),
     "fake": Entry(
         "simtoreal.controllers.fake:open_controller", "a kinematic arm over a block, for tests", knows_its_camera=True
     ),

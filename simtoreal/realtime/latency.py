@@ -80,7 +80,9 @@ def identified_latency_s(path: Path) -> float:
     for group in groups:
         if isinstance(group, Mapping) and all(key in group for key in _KEYS):
             return sum(_number(group[key], f"{path}: {key}") for key in _KEYS)
-    raise ConfigError(f"identified={path} lacks {' and '.join(_KEYS)}: write it with the identify command, or give latency_s=S")
+    raise ConfigError(
+        f"identified={path} lacks {' and '.join(_KEYS)}: write it with the identify command, or give latency_s=S"
+    )
 
 
 def _number(value: Any, where: str) -> float:

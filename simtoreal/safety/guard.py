@@ -225,7 +225,9 @@ class Guard:
         if self._T_setpoint is None:
             raise ValueError("the guard has seen no observation yet: call reset() or get_observation() first")
         at_m = self._T_setpoint[:3, 3]
-        moved = shape(np.asarray(action.delta_m, dtype=np.float64), self._previous_m, self._translation_caps(at_m, now_s))
+        moved = shape(
+            np.asarray(action.delta_m, dtype=np.float64), self._previous_m, self._translation_caps(at_m, now_s)
+        )
         turned = shape(np.asarray(action.delta_rotation_rad, dtype=np.float64), self._previous_rad, self._turn_caps())
         width_m = min(max(float(action.gripper_width_m), limits.min_width_m), limits.max_width_m)
         reasons = [*_events(moved, "m", now_s), *_events(turned, "rad", now_s)]

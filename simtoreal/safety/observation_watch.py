@@ -93,7 +93,9 @@ class ObservationWatch:
         q = np.array(q[: len(limits.joint_low_rad)])
         for joint, (value, low, high) in enumerate(zip(q, limits.joint_low_rad, limits.joint_high_rad, strict=True)):
             if not low <= value <= high:
-                return _stop("joint_position_rad", now_s, float(value), low if value < low else high, f"joint {joint + 1}")
+                return _stop(
+                    "joint_position_rad", now_s, float(value), low if value < low else high, f"joint {joint + 1}"
+                )
         before, self._joints = self._joints, (seen.t_s, q)
         if before is None or seen.t_s - before[0] < 1e-3:
             self._joints = before or self._joints

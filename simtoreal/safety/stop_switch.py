@@ -125,7 +125,9 @@ def stop_on_datagram(switch: StopSwitch, port: int, host: str = "127.0.0.1") -> 
         ear.bind((host, port))
     except OSError as error:
         ear.close()
-        raise OSError(error.errno, f"stop_port={port} cannot be listened on: {error.strerror}. Choose another") from error
+        raise OSError(
+            error.errno, f"stop_port={port} cannot be listened on: {error.strerror}. Choose another"
+        ) from error
     ear.settimeout(_LOOK_EVERY_S)
     done = threading.Event()
 
