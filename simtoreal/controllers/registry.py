@@ -41,14 +41,12 @@ class Entry(NamedTuple):
 _SIMULATED = "simtoreal.episodes.simulated_session:open_session"
 CONTROLLERS = {
     "pybullet": Entry("simtoreal.deployment.simulated:open_pybullet", "the PyBullet cell", _SIMULATED, True),
-    "mujoco": Entry(
-        "simtoreal.deployment.simulated:open_mujoco", "the MuJoCo cell, which plays reality", _SIMULATED, True
-    ),
+    "mujoco": Entry("simtoreal.deployment.simulated:open_mujoco", "the MuJoCo cell, as reality", _SIMULATED, True),
     "fake": Entry(
         "simtoreal.controllers.fake:open_controller", "a kinematic arm over a block, for tests", knows_its_camera=True
     ),
     "replay": Entry(
-        "simtoreal.controllers.replay:open_controller", "a recorded episode, which answers", knows_its_camera=True
+        "simtoreal.deployment.logs:open_controller", "a recorded episode, which answers", knows_its_camera=True
     ),
 }
 

@@ -51,8 +51,8 @@ def check_observation(seen: Observation) -> None:
         raise DeploymentRefused(f"the controller's t_s={seen.t_s} must be seconds on a monotonic clock")
     if not 0.0 <= seen.gripper_width_m <= _WIDEST_M:
         raise DeploymentRefused(
-            f"gripper_width_m={seen.gripper_width_m:g} is out of range: allowed is 0 to {_WIDEST_M} m. Does the adapter "
-            "give millimetres, or a reading from 0 to 1?"
+            f"gripper_width_m={seen.gripper_width_m:g} is out of range: allowed is 0 to {_WIDEST_M} m. Does the "
+            "adapter give millimetres, or a reading from 0 to 1?"
         )
     joints = seen.joint_positions_rad
     if joints is not None and (np.ndim(joints) != 1 or not (np.abs(joints) <= _TURNS_RAD).all()):
@@ -69,7 +69,8 @@ def _check_pose(name: str, T: Any) -> None:
         raise DeploymentRefused(f"the rotation of {name} is none: {R.tolist()}. Is it transposed or scaled?")
     if float(np.abs(T[:3, 3]).max()) > _REACH_M:
         raise DeploymentRefused(
-            f"{name} lies at {T[:3, 3].tolist()}, allowed is {_REACH_M} m from the base: does the adapter give millimetres?"
+            f"{name} lies at {T[:3, 3].tolist()}, allowed is {_REACH_M} m from the base: does the "
+            "adapter give millimetres?"
         )
 
 
@@ -85,7 +86,8 @@ def _check_pictures(seen: Observation) -> None:
         raise DeploymentRefused(f"depth_m must be float32 (H, W) like rgb, it is {depth_m.dtype} {depth_m.shape}")
     if np.isfinite(depth_m).any() and float(np.nanmedian(depth_m)) > _FARTHEST_M:
         raise DeploymentRefused(
-            f"the median of depth_m is {np.nanmedian(depth_m):g}, allowed is {_FARTHEST_M} m: does the camera give millimetres?"
+            f"the median of depth_m is {np.nanmedian(depth_m):g}, allowed is {_FARTHEST_M} m: does the camera give "
+            "millimetres?"
         )
 
 
@@ -141,19 +143,19 @@ def check_bundle(folder: Path, seen: Observation, control_hz: float, limits: Saf
         if needs and picture is None:
             word = "colour" if kind == "rgb" else "depth"
             raise DeploymentRefused(
-                f"the bundle {folder} looks at {modality} and the camera gives no {word}: use another camera, or a bundle "
-                f"trained with modality={'depth' if kind == 'rgb' else 'rgb'}"
+                f"the bundle {folder} looks at {modality} and the camera gives no {word}: use another camera, or a "
+                f"bundle trained with modality={'depth' if kind == 'rgb' else 'rgb'}"
             )
-    if placement == "wrist" and float(np.linalg.norm(seen.T_base_cam[:3, 3] - seen.T_base_tcp[:3, 3])) > 0.5:
+    away_m = float(np.linalg.norm(seen.T_base_cam[:3, 3] - seen.T_base_tcp[:3, 3]))
+    if placement == "wrist" and away_m > 0.5:
         raise DeploymentRefused(
             f"the bundle {folder} looks through a camera on the wrist, and this one is "
-            f"{np.linalg.norm(seen.T_base_cam[:3, 3] - seen.T_base_tcp[:3, 3]):.2f} m away from the tool: use a bundle with "
-            "camera=external, or mend the calibration"
+            f"{away_m:.2f} m away from the tool: use a bundle with camera=external, or mend the calibration"
         )
     if abs(limits.max_width_m - opening_m) > _OPENING_FRAC * opening_m:
         raise DeploymentRefused(
-            f"the bundle {folder} was made for jaws that open {opening_m:g} m, these open {limits.max_width_m:g} m: it is "
-            "for another robot"
+            f"the bundle {folder} was made for jaws that open {opening_m:g} m, these open {limits.max_width_m:g} m: it "
+            "is for another robot"
         )
 
 
@@ -167,8 +169,8 @@ def check_calibration(path: Path | None, knows_its_camera: bool, max_age_days: f
         if knows_its_camera:
             return
         raise DeploymentRefused(
-            "camera=FILE is missing: a real camera needs its intrinsics and its pose on the robot. Calibrate it, and give "
-            "camera=camera.yaml"
+            "camera=FILE is missing: a real camera needs its intrinsics and its pose on the robot. Calibrate it, and "
+            "give camera=camera.yaml"
         )
     if not path.is_file():
         raise DeploymentRefused(f"camera={path}: there is no such file. Calibrate the camera, which writes it")
@@ -176,16 +178,16 @@ def check_calibration(path: Path | None, knows_its_camera: bool, max_age_days: f
     age_days = (time.time() - path.stat().st_mtime) / _DAY_S
     if age_days > max_age_days:
         raise DeploymentRefused(
-            f"camera={path} is {age_days:.0f} days old, allowed is max_calibration_age_days={max_age_days:g}: calibrate "
-            "again, or check it for drift and allow more days"
+            f"camera={path} is {age_days:.0f} days old, allowed is max_calibration_age_days={max_age_days:g}: "
+            "calibrate again, or check it for drift and allow more days"
         )
     model = content.get("intrinsics", content)
     for name, value in (("fx", seen.K[0, 0]), ("fy", seen.K[1, 1])):
         known = model.get(name) if isinstance(model, dict) else None
         if known is not None and abs(float(known) - value) > _FOCAL_FRAC * value:
             raise DeploymentRefused(
-                f"camera={path} says {name}={float(known):.1f} px and the camera {value:.1f} px: it is of another camera, "
-                "or of another resolution"
+                f"camera={path} says {name}={float(known):.1f} px and the camera {value:.1f} px: it is of another "
+                "camera, or of another resolution"
             )
 
 
@@ -237,8 +239,8 @@ def check_conventions(guard: Guard, seen: Observation) -> float:
         if worst_m > _OFF_M:
             guard.stop()
             raise DeploymentRefused(
-                f"the tool was sent {np.round(1e3 * sent, 1).tolist()} mm and went {np.round(1e3 * moved, 1).tolist()} mm, "
-                f"allowed is a difference of {1e3 * _OFF_M:g} mm: are base frame, tool frame and units those of "
+                f"the tool was sent {np.round(1e3 * sent, 1).tolist()} mm and went {np.round(1e3 * moved, 1).tolist()} "
+                f"mm, allowed is a difference of {1e3 * _OFF_M:g} mm: are base frame, tool frame and units those of "
                 "docs/conventions.md?"
             )
     guard.stop()
@@ -254,10 +256,7 @@ def check_replay(policy: Policy, log: ReplayController, tolerance_m: float) -> f
     policy.reset()
     seen = log.reset()
     while not log.is_over:
-        recorded = log.recorded()
-        action = policy.act(seen)
-        log.send_action(action)
-        policy.sent(action if recorded is None else recorded)
+        policy.sent(log.send_action(policy.act(seen)))
         seen = log.get_observation()
     if not log.differences:
         raise DeploymentRefused(
@@ -290,7 +289,8 @@ def setpoint_text(action: Action, T_base_tcp: Any) -> str:
     """One action in words, for a dry run."""
     goal = frames.moved(T_base_tcp, action.delta_m, action.delta_rotation_rad)[:3, 3]
     x, y, z = 1e3 * np.asarray(action.delta_m)
+    turn_deg = float(np.degrees(np.linalg.norm(action.delta_rotation_rad)))
     return (
-        f"move {x:+6.1f} {y:+6.1f} {z:+6.1f} mm, turn {np.degrees(np.linalg.norm(action.delta_rotation_rad)):4.1f} deg, "
+        f"move {x:+6.1f} {y:+6.1f} {z:+6.1f} mm, turn {turn_deg:4.1f} deg, "
         f"jaws {1e3 * action.gripper_width_m:4.0f} mm; from there to {np.round(goal, 3).tolist()} m"
     )

@@ -67,7 +67,7 @@ def deploy(config: DeployConfig) -> int:
         controller = open_controller(config.controller, controller_settings(config))
         stack.enter_context(connected(controller, config))
         real_time = not _simulates(controller)
-        dry = None if config.execute else DryRun(controller, needs_reset=entry.knows_its_camera)
+        dry = None if config.execute else DryRun(controller, simulated=entry.knows_its_camera)
         times = TimeSource() if real_time else TimeSource(lambda: controller.time_s, lambda _: None)  # type: ignore[attr-defined]
         guard = Guard(dry or controller, limits, switch, times, _told(progress))
         stack.callback(guard.stop)

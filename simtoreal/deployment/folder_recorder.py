@@ -2,7 +2,8 @@
 
 A thread writes the pictures of a frame and then, with one call, its line; so a line never names a picture that is not
 there, and `kill -9` loses what waits in the queue and nothing before it. `simtoreal import` turns the folder into a
-dataset. The queue is bounded: where the disk cannot keep up frames are counted as lost rather than the arm kept waiting.
+dataset. The queue is bounded: where the disk cannot keep up, frames are counted as lost rather than the arm kept
+waiting.
 """
 
 import csv
@@ -12,6 +13,7 @@ import os
 import queue
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,7 +71,7 @@ class FolderRecorder:
         if self._error is not None:
             raise self._error
         try:
-            self._queue.put_nowait(step)
+            self._queue.put_nowait(_kept(step))
             self.num_frames += 1
         except queue.Full:
             self.num_lost += 1
@@ -166,6 +168,14 @@ class FolderRecorder:
         if seen.joint_positions_rad is not None:
             mapping["joints"] = {"value": "joints"}
         (self.folder / MAPPING).write_text(yaml.safe_dump(mapping, sort_keys=False), encoding="utf-8")
+
+
+def _kept(step: Step) -> Step:
+    """A step whose pictures are its own: drivers may use their memory again."""
+    seen = step.observation
+    rgb = None if seen.rgb is None else seen.rgb.copy()
+    depth_m = None if seen.depth_m is None else seen.depth_m.copy()
+    return replace(step, observation=seen._replace(rgb=rgb, depth_m=depth_m, T_base_tcp=seen.T_base_tcp.copy()))
 
 
 def _header(seen: Observation) -> list[str]:

@@ -1,4 +1,4 @@
-"""Latency compensation: the policy acts on the arm as it will be when its action lands (Smith 1957, in its simplest form).
+"""Latency compensation: the policy acts on the arm as it will be when its action lands (Smith 1957).
 
 What was sent within the latency of the loop is on its way: it is not in the measured pose yet, and it cannot be taken
 back. The measured pose is moved by it before the policy sees it. The picture and the pose of its camera stay as they
@@ -52,7 +52,7 @@ class LatencyCompensation:
         self._policy.sent(action)
 
     def predicted(self, observation: Observation) -> Observation:
-        """The observation with the arm where it will be; jaws are predicted by nobody, since they may hold something."""
+        """The observation with the arm where it will be. Jaws are not predicted: they may meet something."""
         T = observation.T_base_tcp
         left = self._periods
         shares = []

@@ -1,4 +1,4 @@
-"""Whether an observation may be acted on: finite, rigid, inside the limits, new enough, and seen by a camera that sees."""
+"""Whether an observation may be acted on: finite, rigid, inside the limits, new enough, by a camera that sees."""
 
 import math
 import zlib
@@ -120,7 +120,7 @@ class ObservationWatch:
 
     def _frozen(self, seen: Observation, now_s: float) -> SafetyEvent | None:
         picture = seen.rgb if seen.rgb is not None else seen.depth_m
-        if picture is None:
+        if picture is None or _is_blind(seen):  # of which all are the same
             return None
         checksum, at_m = zlib.crc32(np.ascontiguousarray(picture)), seen.T_base_tcp[:3, 3]
         if self._picture is None or self._picture[0] != checksum:

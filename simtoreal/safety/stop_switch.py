@@ -55,20 +55,19 @@ def stop_on_signals(switch: StopSwitch) -> Iterator[None]:
     done = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        again = switch.is_pressed and number == signal.SIGINT and switch.reason != signal.Signals(number).name
-        seen[number] = seen.get(number, 0) + 1
         switch.press(signal.Signals(number).name)
-        if again or seen[number] > 1:
+        if number in seen:
             raise KeyboardInterrupt
+        seen.add(number)
 
     def listen() -> None:
         while not done.is_set():
-            if select.select([heard], [], [], _LOOK_EVERY_S)[0]:
-                for number in heard.recv(64):
-                    if number in SIGNALS:
-                        switch.press(signal.Signals(number).name)
+            ready = select.select([heard], [], [], _LOOK_EVERY_S)[0]
+            numbers = set(heard.recv(64)) & set(SIGNALS) if ready else set()
+            for number in numbers:
+                switch.press(signal.Signals(number).name)
 
-    seen: dict[int, int] = {}
+    seen: set[int] = set()
     before = {number: signal.signal(number, handle) for number in SIGNALS}
     wakeup = signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
     thread = threading.Thread(target=listen, name="stop signals", daemon=True)

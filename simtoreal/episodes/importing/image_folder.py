@@ -3,8 +3,9 @@
 Without a mapping the names say what the columns are: `image` or `rgb`, `depth`, `t_s`, `episode`, `x y z` with
 `qx qy qz qw` or `roll pitch yaw`, `gripper_width_m`, joints as `joint_1_rad ...`, `success`, `task`; other images as
 `CAMERA.rgb` and `CAMERA.depth`. A second file `poses.csv` may hold `t_s` and the arm's columns at a rate of their own:
-they are then interpolated to the capture time of each image. A third, `episodes.csv`, may hold `episode`, `success` and
-`failure`. Columns `action_x y z` and `action_rx ry rz` are there for mappings as `action.position` and `action.rotation`.
+they are then interpolated to the capture time of each image. A third, `episodes.csv`, may hold `episode`,
+`success` and `failure`. Mappings find columns `action_x y z` and `action_rx ry rz` as `action.position` and
+`action.rotation`.
 """
 
 import csv
