@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 
     opener: str
     about: str
-    session: str = "simtoreal.episodes.live_session:open_session"  # how `record` runs it
+    session: str = ""  # how `record` runs it; empty where nobody judges, and `deploy` records
     knows_its_camera: bool = False  # needs no calibration: it made up its camera, or has recorded it
 
 
