@@ -96,8 +96,8 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status.
 
-    0, 2 for an error that the message explains, 130 for Ctrl-C, or what the verb says: 3 for a harmful `finetune`, 4 for
-    a `deploy` that was stopped.
+    0, 2 for an error that the message explains, 130 for Ctrl-C, or what the verb says: 3 for a harmful `finetune`, 4
+    for a `deploy` that was stopped.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:

@@ -1,7 +1,8 @@
 """What every controller owes to the loop, as tests: a simulated cell, a real arm, a log and a fake are run through it.
 
-Subclass `ControllerContract` (`ReportingContract` for a log, whose arm goes where it went), give it a fixture `controller` that is connected and can be reset without arguments, and
-collect the subclass. The arm needs 5 cm of room above its start, and nothing between its jaws there.
+Subclass `ControllerContract` (`ReportingContract` for a log, whose arm goes where it went), give it a fixture
+`controller` that is connected and can be reset without arguments, and collect the subclass. The arm needs 5 cm of room
+above its start, and nothing between its jaws there.
 """
 
 import itertools

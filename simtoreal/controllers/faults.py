@@ -53,7 +53,9 @@ class FaultyController:
         self.began_s: float | None = None  # when the fault was first met, on the inner controller's clock
         self._inner = controller
         self._sleep = sleep
-        self._begin()
+        self._step = 0
+        self._owed_m, self._owed_rad = np.zeros(3), np.zeros(3)
+        self._kept: Observation | None = None
 
     @property
     def control_hz(self) -> float:
@@ -97,16 +99,18 @@ class FaultyController:
             wanted = wanted._replace(delta_m=np.zeros(3), delta_rotation_rad=np.zeros(3))
             self._inner.send_action(wanted)
             return action
-        self._owed_m, self._owed_rad = np.zeros(3), np.zeros(3)
-        self._inner.send_action(wanted)
-        return action
+        sent = self._inner.send_action(wanted)
+        # What an arm does not take at once it gets later: setpoints are absolute on the wire.
+        self._owed_m = wanted.delta_m - sent.delta_m
+        self._owed_rad = wanted.delta_rotation_rad - sent.delta_rotation_rad
+        return action._replace(gripper_width_m=sent.gripper_width_m)
 
     def stop(self) -> None:
         self._inner.stop()
 
     def _begin(self) -> None:
         self._step = 0
-        self._kept: Observation | None = None
+        self._kept = None
         self._owed_m, self._owed_rad = np.zeros(3), np.zeros(3)
         self.began_s = None
 

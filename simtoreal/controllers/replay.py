@@ -4,6 +4,7 @@ One action is one frame. The arm of a log cannot be moved; `differences` says ho
 `simtoreal.deployment.logs` reads the frames.
 """
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -75,8 +76,7 @@ class ReplayController:
     def get_observation(self) -> Observation:
         """The frame that the log has come to; the last one stays."""
         seen = self._frames[self._at].observation
-        copies = {name: None if value is None else np.array(value) for name, value in _arrays(seen).items()}
-        return seen._replace(t_s=self.time_s, **copies)
+        return copy.deepcopy(seen)._replace(t_s=self.time_s)  # whoever gets it may change it
 
     def send_action(self, action: Action) -> Action:
         """Compares it, goes to the next frame, and returns what the log says was really sent.
@@ -107,8 +107,3 @@ def _difference(index: int, action: Action, meant: Action) -> Difference:
         float(np.linalg.norm(action.delta_rotation_rad - meant.delta_rotation_rad)),
         abs(action.gripper_width_m - meant.gripper_width_m),
     )
-
-
-def _arrays(seen: Observation) -> dict[str, np.ndarray | None]:
-    names = ("rgb", "depth_m", "K", "T_base_cam", "T_base_tcp", "joint_positions_rad", "distortion")
-    return {name: getattr(seen, name) for name in names}

@@ -65,8 +65,9 @@ def open_session(config: RecordConfig, progress: Progress) -> Session:
     if not entry.session:
         judged = [name for name, other in CONTROLLERS.items() if other.session]
         raise ConfigError(
-            f"controller={config.controller} has nobody who grasps and nobody who judges: record with {', '.join(judged)}, "
-            f"or run a policy on it with `simtoreal deploy controller={config.controller}`, which records too"
+            f"controller={config.controller} has nobody who grasps and nobody who judges: record with "
+            f"{', '.join(judged)}, or run a policy on it with `simtoreal deploy controller={config.controller}`, "
+            "which records too"
         )
     # A session is imported when it is used: simulators and drivers are large, and some of them extras.
     module, _, function = entry.session.partition(":")

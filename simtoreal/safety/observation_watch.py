@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from simtoreal.contracts import Observation
 from simtoreal.safety.events import SafetyEvent
@@ -48,7 +48,7 @@ class ObservationWatch:
         return None
 
     def _finite(self, seen: Observation, now_s: float) -> SafetyEvent | None:
-        parts = {
+        parts: dict[str, ArrayLike | None] = {
             "t_s": seen.t_s,
             "T_base_tcp": seen.T_base_tcp,
             "gripper_width_m": seen.gripper_width_m,
@@ -122,7 +122,7 @@ class ObservationWatch:
         picture = seen.rgb if seen.rgb is not None else seen.depth_m
         if picture is None or _is_blind(seen):  # of which all are the same
             return None
-        checksum, at_m = zlib.crc32(np.ascontiguousarray(picture)), seen.T_base_tcp[:3, 3]
+        checksum, at_m = zlib.crc32(picture.tobytes()), seen.T_base_tcp[:3, 3]
         if self._picture is None or self._picture[0] != checksum:
             self._picture = checksum, at_m.copy()
             return None
