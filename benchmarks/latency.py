@@ -10,6 +10,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 from record import Row, per_cent, save
 
 from simtoreal.bundle import load_bundle
@@ -84,7 +85,8 @@ def rows(found: dict[str, list[float]], arm: str) -> list[Row]:
         must = "at most 3 points lost" if case.endswith("compensated") else ""
         interval = ""
         if case != "none":
-            estimate = paired_mean_difference(successes, found["none"])
+            scenes = list(range(n))
+            estimate = paired_mean_difference(successes, found["none"], scenes, rng=np.random.default_rng(0))
             interval = f", {100 * -lost:+.1f} points [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
         numbers = {"successes": [int(value) for value in successes]}
         table.append(
