@@ -64,6 +64,8 @@ class FakeController:
         self._rng = rng
         self._clock = clock
         self._camera = FakeCamera(camera)
+        self.T_setpoint: FloatArray = np.eye(4)
+        self._T_tcp: FloatArray = np.eye(4)
         self._place()
 
     @property

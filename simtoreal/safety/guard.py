@@ -66,6 +66,7 @@ class Guard:
         self._watch = ObservationWatch(limits)
         self._wire = threading.Lock()
         self._T_setpoint: FloatArray | None = None
+        self._width_m: float = limits.max_width_m
         self._begin()
 
     @property
