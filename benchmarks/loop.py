@@ -2,6 +2,10 @@
 
 python benchmarks/loop.py            # 10 minutes at 20 Hz
 python benchmarks/loop.py --quick    # 20 seconds
+python benchmarks/loop.py --minutes 3
+
+Where other work shares the cores, give the loop the priority that it has on a robot's computer: `nice -n -10`. The busy
+process lowers its own again.
 """
 
 import argparse
@@ -19,6 +23,7 @@ from simtoreal.deployment.settings import DeployConfig
 from simtoreal.progress import Progress
 from simtoreal.realtime.cadence import cadence
 from simtoreal.runtime import Pacer, Step, run_episode
+from simtoreal.safety.events import SafetyStop
 from simtoreal.safety.guard import Guard
 from simtoreal.safety.limits import load_limits
 from simtoreal.safety.watchdog import Watchdog
@@ -31,6 +36,7 @@ MAX_MISSED_FRAC = 0.001
 def burn() -> None:
     """Keeps a core busy."""
     value = 1.0
+    os.nice(max(0 - os.nice(0), 0))
     while True:
         value = value * 1.0000001 % 3.0
 
@@ -54,8 +60,10 @@ class Times:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
-    num_periods = round((20.0 if quick else 600.0) * CONTROL_HZ)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    given = parser.parse_args()
+    quick = given.quick
+    num_periods = round((20.0 if quick else 60.0 * given.minutes) * CONTROL_HZ)
     limits, config = load_limits("panda"), DeployConfig(latency_s=0.0)
     controller = FakeController(np.random.default_rng(0))
     policy = wrapped(load_policy(config, CONTROL_HZ), config, CONTROL_HZ, limits, real_time=True)
@@ -65,27 +73,31 @@ def main() -> None:
     burner = multiprocessing.get_context("spawn").Process(target=burn, daemon=True)
     burner.start()
     lateness_s: list[float] = []
-    num_missed, passed_s = 0, 0.0
+    num_missed, passed_s, stops = 0, 0.0, []
     try:
         with Watchdog(guard), Progress().task("loop", num_periods) as bar:
             while len(lateness_s) < num_periods:
                 first, pacer = guard.reset(), Pacer(CONTROL_HZ)
                 most = min(EPISODE_STEPS, num_periods - len(lateness_s))
-                run_episode(guard, policy, first, lambda step, most=most: step >= most, [times], pacer)  # type: ignore[misc]
+                try:
+                    run_episode(guard, policy, first, lambda step, most=most: step >= most, [times], pacer)  # type: ignore[misc]
+                except SafetyStop as stop:
+                    stops.append(str(stop))
                 lateness_s += pacer.lateness_s
                 num_missed, passed_s = num_missed + pacer.num_missed, passed_s + pacer.passed_s
-                bar.advance(most)
+                bar.advance(len(pacer.lateness_s))
     finally:
         burner.kill()
     report = cadence(lateness_s, num_missed, passed_s)
     p99_s = float(np.percentile(times.policy_s, 99))
-    numbers = {**report._asdict(), "missed_frac": report.missed_frac, "policy_p99_s": p99_s}
+    numbers = {**report._asdict(), "missed_frac": report.missed_frac, "policy_p99_s": p99_s, "stops": stops}
     minutes = num_periods / CONTROL_HZ / 60.0
     what = f"missed deadlines, 20 Hz for {minutes:.1f} min beside a busy core"
     measured = f"{report.num_missed} of {report.num_periods} ({per_cent(report.missed_frac)})"
     jitter = f"{1e3 * report.jitter_p50_s:.2f} / {1e3 * report.jitter_p99_s:.2f} / {1e3 * report.jitter_max_s:.1f} ms"
     rows = [
         Row(what, measured, "under 0.1 %", report.missed_frac < MAX_MISSED_FRAC, numbers),
+        Row("stops of the guard", str(len(stops)), "0", not stops),
         Row("how late periods begin: median / 99th percentile / most", jitter),
         Row("observation to action in the loop, default bundle, 99th percentile", f"{1e3 * p99_s:.1f} ms"),
     ]
