@@ -20,6 +20,7 @@ from simtoreal.config import (
     PretrainConfig,
     QuickstartConfig,
 )
+from simtoreal.deployment.settings import DeployConfig
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.episodes.settings import DatasetConfig, RecordConfig
@@ -71,6 +72,11 @@ VERBS = {
         "simtoreal.episodes.recording:record",
         goes_on=True,
     ),
+    "deploy": Verb(
+        DeployConfig,
+        "run a policy on a robot: checked, guarded, recorded; a dry run unless execute=true",
+        "simtoreal.deployment.deploy:deploy",
+    ),
     "import": Verb(
         ImportConfig,
         "turn recordings of other formats into a dataset of episodes",
@@ -104,7 +110,8 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status.
 
-    0, 2 for an error that the message explains, 130 for Ctrl-C, or what the verb says: 3 for a harmful `finetune`.
+    0, 2 for an error that the message explains, 130 for Ctrl-C, or what the verb says: 3 for a harmful `finetune`, 4
+    for a `deploy` that was stopped.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:

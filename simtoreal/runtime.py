@@ -45,8 +45,9 @@ class Pacer:
         self._period_s = 1.0 / control_hz
         self._clock = clock
         self._sleep = sleep
-        self._deadline_s = clock()
+        self._deadline_s = self._started_s = clock()
         self.num_missed = 0
+        self.lateness_s: list[float] = []  # how long after its deadline each period began
 
     def wait(self) -> None:
         """Sleeps until the next deadline, or counts it as missed and takes up the beat again."""
@@ -57,6 +58,12 @@ class Pacer:
         else:
             self.num_missed += 1
             self._deadline_s += self._period_s * int(-left_s / self._period_s)
+        self.lateness_s.append(max(self._clock() - self._deadline_s, 0.0))
+
+    @property
+    def passed_s(self) -> float:
+        """Time since it was made."""
+        return self._clock() - self._started_s
 
 
 def run_episode(

@@ -1,7 +1,8 @@
 """What every controller owes to the loop, as tests: a simulated cell, a real arm, a log and a fake are run through it.
 
-Subclass `ControllerContract`, give it a fixture `controller` that is connected and can be reset without arguments, and
-collect the subclass. The arm needs 5 cm of room above its start, and nothing between its jaws there.
+Subclass `ControllerContract` (`ReportingContract` for a log, whose arm goes where it went), give it a fixture
+`controller` that is connected and can be reset without arguments, and collect the subclass. The arm needs 5 cm of room
+above its start, and nothing between its jaws there.
 """
 
 import itertools
@@ -52,8 +53,8 @@ def assert_well_formed(observation: Observation) -> None:
         assert observation.distortion.shape == (5,)
 
 
-class ControllerContract:
-    """Tests that hold for anything that can be observed and commanded."""
+class ReportingContract:
+    """Tests that hold for anything that is observed through this interface, also for a log, which cannot be moved."""
 
     def test_it_is_a_controller(self, controller: Controller):
         assert isinstance(controller, Controller)
@@ -88,6 +89,38 @@ class ControllerContract:
             assert (part is None) == (before is None)
             if part is not None and before is not None:
                 np.testing.assert_array_equal(part, before)
+
+    def test_it_can_be_reset_again(self, controller: Controller):
+        start = controller.reset()
+        run(controller, hold(0.0, 0.01), 5)
+        again = controller.reset()
+        np.testing.assert_allclose(again.T_base_tcp, start.T_base_tcp, atol=5e-3)
+        assert again.gripper_width_m == pytest.approx(start.gripper_width_m, abs=5e-3)
+
+    def test_disconnecting_twice_is_no_error(self, controller: Controller):
+        controller.reset()
+        controller.disconnect()
+        controller.disconnect()
+
+    @pytest.mark.parametrize("bad", [math.nan, math.inf])
+    @pytest.mark.parametrize("place", ["delta_m", "delta_rotation_rad", "gripper_width_m"])
+    def test_an_action_that_is_no_number_is_refused_by_name(self, controller: Controller, place: str, bad: float):
+        action = hold(controller.reset().gripper_width_m)
+        value = bad if place == "gripper_width_m" else np.array([0.0, bad, 0.0])
+        with pytest.raises(ValueError, match=place):
+            controller.send_action(action._replace(**{place: value}))
+        assert_well_formed(controller.get_observation())
+
+    def test_stopping_is_safe_at_any_time(self, controller: Controller):
+        controller.stop()
+        controller.reset()
+        controller.stop()
+        controller.stop()
+        assert_well_formed(controller.get_observation())
+
+
+class ControllerContract(ReportingContract):
+    """Tests that hold for anything that can be observed and commanded."""
 
     def test_the_tool_goes_where_it_is_sent(self, controller: Controller):
         start = controller.reset()
@@ -135,15 +168,3 @@ class ControllerContract:
         settled = run(controller, hold(start.gripper_width_m), 15)
         still = run(controller, hold(start.gripper_width_m), 5)
         np.testing.assert_allclose(still.T_base_tcp, settled.T_base_tcp, atol=2e-3)
-
-    def test_it_can_be_reset_again(self, controller: Controller):
-        start = controller.reset()
-        run(controller, hold(0.0, 0.01), 5)
-        again = controller.reset()
-        np.testing.assert_allclose(again.T_base_tcp, start.T_base_tcp, atol=5e-3)
-        assert again.gripper_width_m == pytest.approx(start.gripper_width_m, abs=5e-3)
-
-    def test_disconnecting_twice_is_no_error(self, controller: Controller):
-        controller.reset()
-        controller.disconnect()
-        controller.disconnect()

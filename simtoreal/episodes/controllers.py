@@ -1,20 +1,16 @@
-"""What `simtoreal record` can record from: controllers by name, each with somebody who grasps and a judge."""
+"""What `simtoreal record` can record from: controllers of the one table that have somebody who grasps and a judge."""
 
 import importlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from simtoreal.config import ConfigError
+from simtoreal.controllers.registry import CONTROLLERS, find_entry
 from simtoreal.episodes.recorder import Recorder
 from simtoreal.episodes.records import EpisodeEnd, Mount
 from simtoreal.episodes.settings import RecordConfig
 from simtoreal.progress import Progress
 from simtoreal.runtime import Step
-from simtoreal.schema import closest
-
-# A session is imported when it is used: simulators and drivers are large, and some of them extras.
-_SIMULATED = "simtoreal.episodes.simulated_session:open_session"
-CONTROLLERS = {"pybullet": _SIMULATED, "mujoco": _SIMULATED}
+from simtoreal.schema import ConfigError
 
 
 class Take(NamedTuple):
@@ -65,11 +61,15 @@ def open_session(config: RecordConfig, progress: Progress) -> Session:
         ConfigError: there is no such controller.
         ModuleNotFoundError: it needs an extra that is not installed; the message names it.
     """
-    if config.controller not in CONTROLLERS:
+    entry = find_entry(config.controller)
+    if not entry.session:
+        judged = [name for name, other in CONTROLLERS.items() if other.session]
         raise ConfigError(
-            f"controller={config.controller} is not known{closest(config.controller, list(CONTROLLERS))} "
-            f"Controllers: {', '.join(CONTROLLERS)}"
+            f"controller={config.controller} has nobody who grasps and nobody who judges: record with "
+            f"{', '.join(judged)}, or run a policy on it with `simtoreal deploy controller={config.controller}`, "
+            "which records too"
         )
-    module, _, function = CONTROLLERS[config.controller].partition(":")
+    # A session is imported when it is used: simulators and drivers are large, and some of them extras.
+    module, _, function = entry.session.partition(":")
     opener: Callable[[RecordConfig, Progress], Session] = getattr(importlib.import_module(module), function)
     return opener(config, progress)

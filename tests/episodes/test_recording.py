@@ -9,6 +9,7 @@ from recording_rig import MOUNTS, Rig, clock
 
 from simtoreal import cli
 from simtoreal.config import ConfigError
+from simtoreal.controllers.registry import Entry
 from simtoreal.envs.world_sample import WorldSample
 from simtoreal.episodes import controllers
 from simtoreal.episodes.controllers import Take, open_session
@@ -57,8 +58,8 @@ def open_hopeless(config: RecordConfig, progress: Progress) -> FakeSession:
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(controllers.CONTROLLERS, "fake", f"{__name__}:open_fake")
-    monkeypatch.setitem(controllers.CONTROLLERS, "hopeless", f"{__name__}:open_hopeless")
+    monkeypatch.setitem(controllers.CONTROLLERS, "fake", Entry("", "", f"{__name__}:open_fake"))
+    monkeypatch.setitem(controllers.CONTROLLERS, "hopeless", Entry("", "", f"{__name__}:open_hopeless"))
 
 
 def numbers(folder: Path) -> list[int]:

@@ -3,7 +3,9 @@
 Without a mapping the names say what the columns are: `image` or `rgb`, `depth`, `t_s`, `episode`, `x y z` with
 `qx qy qz qw` or `roll pitch yaw`, `gripper_width_m`, joints as `joint_1_rad ...`, `success`, `task`; other images as
 `CAMERA.rgb` and `CAMERA.depth`. A second file `poses.csv` may hold `t_s` and the arm's columns at a rate of their own:
-they are then interpolated to the capture time of each image.
+they are then interpolated to the capture time of each image. A third, `episodes.csv`, may hold `episode`,
+`success` and `failure`. Mappings find columns `action_x y z` and `action_rx ry rz` as `action.position` and
+`action.rotation`.
 """
 
 import csv
@@ -34,7 +36,8 @@ from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.episodes.importing.source import SourceEpisode, SourceError
 from simtoreal.episodes.timeline import Track, between_arrays, pose_track
 
-FRAMES, POSES = "frames.csv", "poses.csv"
+FRAMES, POSES, EPISODES = "frames.csv", "poses.csv", "episodes.csv"
+ACTION = ("action_x", "action_y", "action_z"), ("action_rx", "action_ry", "action_rz")
 POSITION, QUATERNION, ANGLES = ("x", "y", "z"), ("qx", "qy", "qz", "qw"), ("roll", "pitch", "yaw")
 WIDTH, TIME, EPISODE = "gripper_width_m", "t_s", "episode"
 _JOINT = re.compile(r"joint_\w+_rad")
@@ -68,9 +71,22 @@ class ImageFolderSource:
     def open(self, name: str) -> SourceEpisode:
         if name not in self._lengths:
             raise SourceError("there is no such episode", self._table, name)
-        return self._reader.episode(
-            self._rows(name), EpisodeFacts(name, fps=self._lengths[name].fps, num_frames=self._lengths[name].num)
-        )
+        success, note = self._outcomes.get(name, (None, ""))
+        span = self._lengths[name]
+        facts = EpisodeFacts(name, fps=span.fps, success=success, note=note, num_frames=span.num)
+        return self._reader.episode(self._rows(name), facts)
+
+    @cached_property
+    def _outcomes(self) -> dict[str, tuple[bool | None, str]]:
+        """Success and kind of failure by episode, where there is an `episodes.csv`."""
+        path = self.path / EPISODES
+        if not path.is_file():
+            return {}
+        told = {"true": True, "1": True, "false": False, "0": False}
+        return {
+            row.get(EPISODE, ""): (told.get(row.get("success", "").lower()), row.get("failure", ""))
+            for _, row in _lines(path)
+        }
 
     @cached_property
     def _lengths(self) -> "dict[str, _Span]":
@@ -213,6 +229,9 @@ def _grouped(values: Mapping[str, Any]) -> dict[str, Any]:
     for names in (QUATERNION, ANGLES):
         if set(names) <= set(values):
             found.setdefault("tool.rotation", np.array([values[name] for name in names]))
+    for key, names in (("action.position", ACTION[0]), ("action.rotation", ACTION[1])):
+        if set(names) <= set(values):
+            found[key] = np.array([values[name] for name in names])
     joints = [value for name, value in values.items() if _JOINT.fullmatch(name)]
     return found | ({"joints": np.array(joints)} if joints else {})
 

@@ -1,0 +1,309 @@
+"""Fault injection on the fake: what the guard lets through, how soon it stops, and what is left of the recordings.
+
+Episodes run in the fake's virtual time, with a watchdog that looks every 5 ms of it; a wild policy asks for more than
+any limit allows. One fault, at a random moment, per episode. A judge that shares no code with the guard looks at
+every command that leaves it and at the setpoint that the arm has then. A second, smaller part runs in real time:
+threads, signals, `kill -9`.
+
+Faults of the network (a killed server, garbage and oversized messages, a wrong token) belong to `NETWORK_FAULTS`: each
+is a function that runs one episode with a remote policy or controller and returns a `Verdict`; 10 of each are run.
+
+python benchmarks/faults.py            # 2,000 episodes
+python benchmarks/faults.py --quick    # 100
+"""
+
+import argparse
+import csv
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from record import Row, save
+
+from simtoreal.contracts import Action, Observation
+from simtoreal.controllers.clock import VirtualClock
+from simtoreal.controllers.fake import FakeController
+from simtoreal.controllers.faults import Fault, FaultKind, FaultyController
+from simtoreal.deployment.folder_recorder import FolderRecorder
+from simtoreal.progress import Progress
+from simtoreal.runtime import run_episode
+from simtoreal.safety.events import SafetyStop
+from simtoreal.safety.guard import Guard, TimeSource
+from simtoreal.safety.limits import SafetyLimits, load_limits
+from simtoreal.safety.retreat import retreat
+from simtoreal.safety.stop_switch import StopSwitch
+
+CONTROL_HZ = 20.0
+MAX_STOP_S = 0.2
+EPISODE_STEPS = 40
+SLACK = 1e-9
+SLOW_POLICY, OPERATOR, NAN_ACTION = "slow_policy", "operator_stop", "nan_action"
+HARMLESS = {FaultKind.DROPPED_ACTION}  # one lost packet stops nothing, and must not
+BY_DISTANCE = {FaultKind.FROZEN_CAMERA, FaultKind.MILLIMETRES}
+KINDS: list[str] = [*(kind.value for kind in FaultKind), SLOW_POLICY, OPERATOR, NAN_ACTION]
+
+
+@dataclass
+class Verdict:
+    """One episode."""
+
+    kind: str
+    num_commands: int = 0
+    outside: list[str] = field(default_factory=list)
+    stop_s: float | None = None  # from the moment of the fault to the hold
+    stopped_by: str = ""
+    num_lost: int = 0  # recorded frames that are not in the files
+
+
+NETWORK_FAULTS: dict[str, Callable[[int], Verdict]] = {}
+
+
+class Judge:
+    """Stands behind the guard and writes down every command, and where the setpoint of the arm is then."""
+
+    def __init__(self, inner: FaultyController, arm: FakeController, clock: VirtualClock) -> None:
+        self.inner, self.arm, self.clock = inner, arm, clock
+        self.commands: list[tuple[float, Action, np.ndarray]] = []
+        self.holds_s: list[float] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+    def send_action(self, action: Action) -> Action:
+        now_s = self.clock.now()
+        sent = self.inner.send_action(action)
+        self.commands.append((now_s, action, self.arm.T_setpoint.copy()))
+        return sent
+
+    def stop(self) -> None:
+        self.holds_s.append(self.clock.now())
+        self.inner.stop()
+
+
+class WildPolicy:
+    """Asks for anything: jumps, walls, the table, spinning, impossible openings."""
+
+    def __init__(self, rng: np.random.Generator, clock: VirtualClock, slow_at: int = -1, nan_at: int = -1) -> None:
+        self._rng, self._clock, self._slow_at, self._nan_at = rng, clock, slow_at, nan_at
+        self.began_s: float | None = None
+
+    def reset(self) -> None:
+        self._index = 0
+        self._way = self._rng.normal(size=3)
+
+    def act(self, observation: Observation) -> Action:
+        self._index += 1
+        if self._rng.random() < 0.15:
+            self._way = self._rng.normal(size=3)
+        size_m = self._rng.choice([0.004, 0.02, 0.2])
+        delta = size_m * self._way
+        if self._index == self._slow_at:
+            self.began_s = self._clock.now()
+            self._clock.sleep(self._rng.uniform(0.3, 2.0))
+        if self._index == self._nan_at:
+            self.began_s = self._clock.now()
+            delta = np.array([0.0, np.nan, 0.0])
+        yaw = self._rng.normal(scale=self._rng.choice([0.02, 0.5]))
+        return Action(delta, np.array([0.0, 0.0, yaw]), float(self._rng.uniform(-0.05, 0.2)))
+
+    def sent(self, action: Action) -> None:
+        """Nothing to follow."""
+
+
+def judge(commands: list[tuple[float, Action, np.ndarray]], limits: SafetyLimits, may: tuple[bool, float]) -> list[str]:
+    """What was wrong with the commands that reached the arm; `may` is whether it may go on after which time."""
+    wrong, before = [], np.zeros(3)
+    period_s = 1.0 / CONTROL_HZ
+    for index, (t_s, action, T_setpoint) in enumerate(commands):
+        step, turn = np.asarray(action.delta_m), np.asarray(action.delta_rotation_rad)
+        place = T_setpoint[:3, 3]
+        second = [np.linalg.norm(other.delta_m) for at_s, other, _ in commands[: index + 1] if at_s > t_s - 1.0]
+        checks = {
+            "finite": np.isfinite(step).all() and np.isfinite(turn).all() and np.isfinite(action.gripper_width_m),
+            "step": np.linalg.norm(step) <= min(limits.max_step_m, limits.max_speed_m_s * period_s) + SLACK,
+            "turn": np.linalg.norm(turn) <= min(limits.max_step_rad, limits.max_speed_rad_s * period_s) + SLACK,
+            "acceleration": np.linalg.norm(step - before) <= limits.max_acceleration_m_s2 * period_s**2 + SLACK,
+            "per second": sum(second) <= limits.max_path_m + SLACK,
+            "box": (place >= np.array(limits.low_m) - SLACK).all()
+            and (place <= np.add(limits.workspace_high_m, SLACK)).all(),
+            "width": limits.min_width_m <= action.gripper_width_m <= limits.max_width_m,
+            "after the stop": may[0] or t_s <= may[1] + SLACK,
+        }
+        wrong += [name for name, good in checks.items() if not good]
+        before = step
+    return wrong
+
+
+def run_one(number: int, limits: SafetyLimits, folder: Path | None) -> Verdict:
+    """One episode in virtual time."""
+    rng = np.random.default_rng((7, number))
+    kind = KINDS[number % len(KINDS)]
+    clock, at_step = VirtualClock(), int(rng.integers(2, EPISODE_STEPS - 12))
+    fake = FakeController(rng, clock=clock)
+    lasts = 1 if kind == FaultKind.DROPPED_ACTION else 1_000_000
+    is_controllers = kind in {fault.value for fault in FaultKind}
+    fault = Fault(FaultKind(kind), at_step, lasts, float(rng.uniform(0.3, 2.0))) if is_controllers else None
+    faulty = FaultyController(fake, fault, clock.sleep)
+    arm = Judge(faulty, fake, clock)
+    switch = StopSwitch(clock.now)
+    guard = Guard(arm, limits, switch, TimeSource(clock.now, lambda _: None))
+    clock.on_tick.append(guard.poll)
+    policy = WildPolicy(rng, clock, at_step if kind == SLOW_POLICY else -1, at_step if kind == NAN_ACTION else -1)
+    pressed_s = at_step / CONTROL_HZ + float(rng.uniform(0.0, 0.05))
+    if kind == OPERATOR:
+        clock.on_tick.append(lambda: switch.press("key") if clock.now() >= pressed_s else None)
+    verdict = Verdict(kind)
+    recorder = FolderRecorder(folder, "wrist", "fake", CONTROL_HZ) if folder is not None else None
+    event = None
+    try:
+        run_episode(guard, policy, guard.reset(), lambda step: step >= EPISODE_STEPS, [recorder] if recorder else [])
+    except SafetyStop as stop:
+        event, verdict.stopped_by = stop.event, stop.event.name
+    except ValueError:
+        verdict.stopped_by = "non_finite_action"
+    num_before, stopped_s = len(arm.commands), arm.holds_s[0] if arm.holds_s else clock.now()
+    outside = judge(arm.commands, limits, (False, stopped_s))
+    if verdict.stopped_by:
+        retreat(guard, event)
+    retreated = arm.commands[num_before:]
+    low = [
+        action
+        for _, action, _ in retreated
+        if np.linalg.norm(action.delta_m) > limits.retreat_speed_m_s / CONTROL_HZ + SLACK
+    ]
+    verdict.outside = [*outside, *judge(retreated, limits, (True, 0.0)), *["retreat too fast" for _ in low]]
+    verdict.num_commands = len(arm.commands)
+    began_s = {SLOW_POLICY: policy.began_s, NAN_ACTION: policy.began_s, OPERATOR: switch.pressed_s}.get(
+        kind, faulty.began_s
+    )
+    if verdict.stopped_by and began_s is not None:
+        verdict.stop_s = min((t_s for t_s in arm.holds_s if t_s >= began_s - SLACK), default=np.inf) - began_s
+    if recorder is not None:
+        recorder.finish(None, verdict.stopped_by, list(guard.events))
+        recorder.close()
+        verdict.num_lost = recorder.num_frames + recorder.num_lost - _num_whole(folder, recorder.episode - 1)
+    return verdict
+
+
+def _num_whole(folder: Path | None, episode: int) -> int:
+    assert folder is not None
+    with (folder / "frames.csv").open(newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["episode"] == str(episode)]
+    return sum((folder / row["rgb"]).stat().st_size > 0 and (folder / row["depth"]).stat().st_size > 0 for row in rows)
+
+
+REAL = """
+import sys, time
+from simtoreal import cli
+from simtoreal.deployment import deploy
+from simtoreal.controllers.fake import FakeController
+from simtoreal.contracts import Action
+import numpy as np
+class Swing:
+    def reset(self): self.i = 0
+    def act(self, seen):
+        self.i += 1
+        if {hang} and self.i > 20: time.sleep(5)
+        return Action(np.array([0.01 * np.cos(self.i / 5), 0.0, 0.0]), np.zeros(3), 0.08)
+    def sent(self, action): pass
+deploy.load_policy = lambda config, hz: Swing()
+FakeController.stop = lambda self: print("held", time.monotonic(), flush=True)
+settings = ["execute=true", "episode_s=60", "convention_check=false", "asynchronous={asynchronous}", "out={out}"]
+sys.exit(cli.main(["deploy", *settings]))
+"""
+
+
+def run_real(number: int, out: Path) -> Verdict:
+    """The command itself, in real time: Ctrl-C, SIGTERM, a policy that hangs, `kill -9`."""
+    rng = np.random.default_rng((8, number))
+    kind = ("SIGINT", "SIGTERM", "SIGKILL", "hanging policy, SIGTERM")[number % 4]
+    hangs = kind.startswith("hanging")
+    code = REAL.format(hang=hangs, asynchronous="false" if hangs or number % 8 < 4 else "true", out=out)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    table = out / "episodes" / "frames.csv"
+    num_rows = 20 if hangs else int(rng.integers(4, 30))
+    until_s = time.monotonic() + 60.0
+    while time.monotonic() < until_s and (not table.exists() or table.read_bytes().count(b"\n") < num_rows):
+        time.sleep(0.005)
+    time.sleep(float(rng.uniform(0.0, 0.05)))
+    seen = table.read_bytes().count(b"\n") - 1
+    sent_s = time.monotonic()
+    process.send_signal(signal.SIGKILL if kind == "SIGKILL" else signal.SIGINT if kind == "SIGINT" else signal.SIGTERM)
+    text, _ = process.communicate(timeout=60)
+    verdict = Verdict(kind, num_commands=seen, stopped_by=kind)
+    held = [float(line.split()[1]) for line in text.splitlines() if line.startswith("held")]
+    if kind != "SIGKILL":
+        after = [t_s for t_s in held if t_s >= sent_s]
+        # A loop that hangs is held by its silence, perhaps before the signal came.
+        verdict.stop_s = min(after, default=np.inf) - sent_s if not (hangs and held and held[0] < sent_s) else 0.0
+    verdict.num_lost = max(seen - _num_whole(out / "episodes", 0), 0)
+    return verdict
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    num_virtual, num_real = (100, 4) if quick else (2000, 24)
+    limits, progress = load_limits("panda"), Progress()
+    found: list[Verdict] = []
+    with tempfile.TemporaryDirectory() as folder, progress.task("faults", num_virtual + num_real) as bar:
+        for number in range(num_virtual):
+            # Pictures of every tenth episode go through the files: that is what takes the time.
+            found.append(run_one(number, limits, Path(folder) / f"{number:05d}" if number % 10 == 0 else None))
+            bar.advance()
+        for kind in NETWORK_FAULTS:
+            found += [NETWORK_FAULTS[kind](number) for number in range(10)]
+        real = []
+        for number in range(num_real):
+            real.append(run_real(number, Path(folder) / f"real{number}"))
+            bar.advance()
+    save("faults", rows(found, real, num_virtual), quick)
+
+
+def rows(found: list[Verdict], real: list[Verdict], num_virtual: int) -> list[Row]:
+    outside = Counter(name for verdict in found for name in verdict.outside)
+    num_commands = sum(verdict.num_commands for verdict in found)
+    faults = [verdict for verdict in found if verdict.kind not in HARMLESS]
+    missed = Counter(verdict.kind for verdict in faults if not verdict.stopped_by)
+    timed = [v.stop_s for v in faults if v.stop_s is not None]
+    late = [
+        (v.kind, v.stopped_by, round(v.stop_s, 3))
+        for v in faults
+        if v.stop_s is not None and v.stop_s > MAX_STOP_S + SLACK
+    ]
+    lost = sum(verdict.num_lost for verdict in [*found, *real])
+    real_s = [verdict.stop_s for verdict in real if verdict.stop_s is not None]
+    slowest = {kind: max((v.stop_s or 0.0 for v in faults if v.kind == kind), default=0.0) for kind in KINDS}
+    outside_text = f"{sum(outside.values())} of {num_commands}"
+    missed_text = f"{sum(missed.values())} of {len(faults)}"
+    late_text = f"{1e3 * max(timed):.0f} ms, {len(late)} of {len(timed)} later"
+    numbers = {"late": late[:50], "slowest_s": slowest}
+    what = f"from a signal to the hold, slowest, real time, {len(real_s)} runs"
+    recorded = {"episodes_recorded": len(range(0, num_virtual, 10)) + len(real)}
+    return [
+        Row(f"commands outside the limits, {num_virtual} episodes", outside_text, "0", not outside, dict(outside)),
+        Row("faults that did not stop the arm", missed_text, "0", not missed, dict(missed)),
+        Row("from a fault to the hold, slowest, virtual time", late_text, "200 ms", not late, numbers),
+        Row(what, f"{1e3 * max(real_s):.0f} ms", "200 ms", max(real_s) <= MAX_STOP_S, {"stop_s": real_s}),
+        Row("recorded frames lost, also at kill -9", str(lost), "0", lost == 0, recorded),
+    ]
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main()

@@ -1,0 +1,76 @@
+"""Controllers by name: one table for every verb that needs one. Each is imported when it is used.
+
+An opener takes `ControllerSettings` and returns a `Controller` that is not connected yet. Simulated cells and hardware
+are found by the same text, `module:function`, so that neither this package nor its users import a driver.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from simtoreal.contracts import Controller
+from simtoreal.schema import ConfigError, closest
+
+
+@dataclass(frozen=True)
+class ControllerSettings:
+    """What openers are told; each takes what it needs and refuses what it cannot use."""
+
+    robot: str = "panda"
+    address: str | None = None  # of a robot or server
+    control_hz: float | None = None  # None is the controller's own
+    camera: Path | None = None  # camera.yaml of a calibration
+    log: Path | None = None  # dataset that `replay` answers from
+    episode: int = 0  # of that log
+    seed: int = 0
+    objects: str = "random_test"  # of simulated cells
+    options: tuple[str, ...] = ()  # KEY=VALUE of one controller alone
+
+
+class Entry(NamedTuple):
+    """One kind of controller."""
+
+    opener: str
+    about: str
+    session: str = ""  # how `record` runs it; empty where nobody judges, and `deploy` records
+    knows_its_camera: bool = False  # needs no calibration: it made up its camera, or has recorded it
+
+
+_SIMULATED = "simtoreal.episodes.simulated_session:open_session"
+CONTROLLERS = {
+    "pybullet": Entry("simtoreal.deployment.simulated:open_pybullet", "the PyBullet cell", _SIMULATED, True),
+    "mujoco": Entry("simtoreal.deployment.simulated:open_mujoco", "the MuJoCo cell, as reality", _SIMULATED, True),
+    "fake": Entry(
+        "simtoreal.controllers.fake:open_controller", "a kinematic arm over a block, for tests", knows_its_camera=True
+    ),
+    "replay": Entry(
+        "simtoreal.deployment.logs:open_controller", "a recorded episode, which answers", knows_its_camera=True
+    ),
+}
+
+
+def find_entry(name: str) -> Entry:
+    """The entry of a controller.
+
+    Raises:
+        ConfigError: there is no such controller.
+    """
+    if name not in CONTROLLERS:
+        raise ConfigError(
+            f"controller={name} is not known{closest(name, list(CONTROLLERS))} Controllers: {', '.join(CONTROLLERS)}"
+        )
+    return CONTROLLERS[name]
+
+
+def open_controller(name: str, settings: ControllerSettings) -> Controller:
+    """A controller by its name, not connected yet.
+
+    Raises:
+        ConfigError: there is no such controller, or the settings do not fit it.
+        ModuleNotFoundError: it needs an extra that is not installed; the message names it.
+    """
+    module, _, function = find_entry(name).opener.partition(":")
+    opener: Callable[[ControllerSettings], Controller] = getattr(importlib.import_module(module), function)
+    return opener(settings)

@@ -1,0 +1,78 @@
+"""The policy that is deployed: exported and torch-free, on a server, or the bundle's own network."""
+
+from pathlib import Path
+
+from simtoreal.contracts import Policy
+from simtoreal.deployment.settings import DeployConfig
+from simtoreal.preflight import find_bundle
+from simtoreal.realtime.asynchronous import AsynchronousPolicy
+from simtoreal.realtime.latency import LatencyCompensation, identified_latency_s
+from simtoreal.realtime.smoothing import SmoothActions
+from simtoreal.safety.limits import SafetyLimits
+from simtoreal.schema import ConfigError
+
+EXPORTED = "encoder.onnx"
+_PATIENCE = 0.6  # of a period that the loop waits for the answer to the observation of this period
+_GIVE_UP_S = 1.0
+
+
+def load_policy(config: DeployConfig, control_hz: float) -> Policy:
+    """What `bundle` or `policy` names. Packages that are large or extras are imported here and not before.
+
+    Raises:
+        ConfigError: there is no such bundle, or the address is no websocket's.
+        ModuleNotFoundError: it needs a package that is not installed; says what to do.
+    """
+    if config.policy is not None:
+        return _remote(config, 1.0 / control_hz)
+    folder = find_bundle(config.bundle)
+    if (folder / EXPORTED).is_file():
+        return _exported(folder)
+    try:
+        from simtoreal.policies.load import make_policy
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"bundle={config.bundle} runs in torch, and {error.name} is not installed here: export it where it is "
+            f"(simtoreal export), copy the folder with {EXPORTED}, or give policy=ws://HOST:PORT"
+        ) from error
+    from simtoreal.bundle import load_bundle
+
+    return make_policy(load_bundle(folder))
+
+
+def wrapped(policy: Policy, config: DeployConfig, control_hz: float, limits: SafetyLimits, real_time: bool) -> Policy:
+    """The policy with what the loop adds to it, from the inside to the outside: latency, smoothing, its own thread."""
+    latency_s = config.latency_s
+    if config.identified is not None:
+        latency_s = identified_latency_s(config.identified)
+    if latency_s:
+        policy = LatencyCompensation(policy, latency_s, control_hz)
+    if config.smoothing_s > 0.0:
+        policy = SmoothActions(policy, config.smoothing_s, control_hz)
+    if config.asynchronous and real_time:
+        policy = AsynchronousPolicy(policy, _PATIENCE / control_hz, limits.max_action_age_s, _GIVE_UP_S)
+    return policy
+
+
+def _remote(config: DeployConfig, deadline_s: float) -> Policy:
+    assert config.policy is not None
+    if not config.policy.startswith(("ws://", "wss://")):
+        raise ConfigError(f"policy={config.policy} must be ws://HOST:PORT or wss://HOST:PORT")
+    import importlib
+
+    try:
+        client = importlib.import_module("simtoreal.serving.client")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"policy={config.policy} needs {error.name}: pip install 'simtoreal[robot]'"
+        ) from error
+    token = None if config.token_file is None else config.token_file.read_text(encoding="utf-8").strip()
+    remote: Policy = client.RemotePolicy(config.policy, token, deadline_s)
+    return remote
+
+
+def _exported(folder: Path) -> Policy:
+    import importlib
+
+    policy: Policy = importlib.import_module("simtoreal.policies.exported").load_exported(folder)
+    return policy
