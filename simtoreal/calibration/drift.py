@@ -1,6 +1,6 @@
 """Whether a camera is still where its file says: a few views of the board, or one, answered in seconds.
 
-Runs on the robot's computer: numpy and OpenCV only. `deploy` calls `check_drift` before the first motion.
+Runs on the robot's computer: numpy and OpenCV only. `deploy` calls `look_for_drift` before the first motion.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simtoreal import frames
-from simtoreal.calibration.detection import steady_corners
+from simtoreal.calibration.detection import BoardDetector, steady_corners
 from simtoreal.calibration.errors import CalibrationError
 from simtoreal.calibration.reprojection import (
     Noise,
@@ -21,6 +21,7 @@ from simtoreal.calibration.reprojection import (
     residual,
 )
 from simtoreal.camera_record import CameraRecord, FloatArray
+from simtoreal.contracts import Observation
 
 _CONFIDENCE = 1.96
 _CHANCE = 2.8  # a length this many standard deviations long is no chance: 95 % of three normal axes
@@ -49,6 +50,7 @@ class Drift:
     num_views: int
     board_assumed: bool  # the board was taken to be where it was at calibration
     within: bool
+    drifted: bool  # beyond doubt; what is neither is undecided
     verdict: str  # one sentence with the numbers and what to do
 
 
@@ -94,6 +96,22 @@ def check_drift(
     start = Rig(camera.placed, camera.model, camera.mount.T, known if known is not None else np.eye(4))
     motion, covariance = _with_known_board(views, start, noise) if assume else _with_free_board(views, start, noise)
     return _judged(motion, covariance + fit.matrix, lens_px, (len(views), assume, limits))
+
+
+def look_for_drift(camera: CameraRecord, observation: Observation) -> Drift | None:
+    """The check on what a camera sees now, the board being where it was; None where it cannot be seen or is not known.
+
+    Raises:
+        CalibrationError: the board of the file cannot exist.
+    """
+    fit = camera.mount_fit
+    if observation.rgb is None or camera.board is None or fit is None or fit.board_pose is None:
+        return None
+    view = BoardDetector(camera.board).find(observation.rgb)
+    if view is None:
+        return None
+    posed = PosedView(view.name, view.corners_px, view.points_m, observation.T_base_tcp)
+    return check_drift(camera, [posed], board_where_it_was=True)
 
 
 def _with_known_board(views: Sequence[PosedView], start: Rig, noise: Noise) -> tuple[FloatArray, FloatArray]:
@@ -164,7 +182,18 @@ def _judged(motion: FloatArray, covariance: FloatArray, lens_px: float, how: tup
     else:
         verdict = f"within tolerance: {size}"
     within = inside and certain and not blurred
-    return Drift(position_m, rotation_rad, position_std, rotation_std, lens_px, num_views, assumed, within, verdict)
+    return Drift(
+        position_m,
+        rotation_rad,
+        position_std,
+        rotation_std,
+        lens_px,
+        num_views,
+        assumed,
+        within,
+        moved or blurred,
+        verdict,
+    )
 
 
 def _std_along(vector: FloatArray, covariance: FloatArray) -> float:

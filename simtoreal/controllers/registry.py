@@ -48,6 +48,10 @@ CONTROLLERS = {
     "replay": Entry(
         "simtoreal.deployment.logs:open_controller", "a recorded episode, which answers", knows_its_camera=True
     ),
+    "remote": Entry(
+        "simtoreal.serving.remote_controller:open_controller",
+        "what `simtoreal serve controller=NAME` serves elsewhere, at address=HOST:PORT",
+    ),
 }
 
 

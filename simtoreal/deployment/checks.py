@@ -1,10 +1,9 @@
 """What is looked at before the first motion; whatever is wrong is refused with the reason and what to do about it."""
 
-import importlib
-import importlib.util
 import math
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ import yaml
 
 from simtoreal import frames
 from simtoreal.bundle import BundleError
+from simtoreal.calibration.drift import look_for_drift
+from simtoreal.camera_record import CAMERA_FILE, CameraRecord, load_camera
 from simtoreal.contracts import Action, Observation, Policy
 from simtoreal.controllers.replay import Difference, ReplayController
 from simtoreal.safety.guard import Guard
@@ -125,14 +126,15 @@ def check_bundle(folder: Path, seen: Observation, control_hz: float, limits: Saf
 
     Raises:
         DeploymentRefused: it was not.
-        BundleError: its description cannot be read.
+        BundleError, CameraFileError: its description cannot be read.
     """
-    described, camera = (_yaml(folder / name) for name in ("bundle.yaml", "camera.yaml"))
+    camera = load_camera(folder / CAMERA_FILE)
+    modality, placement = camera.modality, camera.placement
     try:
-        scale, modality, placement = described["scale"], str(camera["modality"]), str(camera["placement"])
+        scale = _yaml(folder / "bundle.yaml")["scale"]
         trained_hz, opening_m = float(scale["control_hz"]), float(scale["max_opening_m"])
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{folder}: bundle.yaml or camera.yaml lacks {error}") from error
+        raise BundleError(f"{folder}: bundle.yaml lacks {error}") from error
     if abs(control_hz - trained_hz) > _HZ_FRAC * trained_hz:
         raise DeploymentRefused(
             f"the bundle {folder} was made for {trained_hz:g} Hz and the controller runs at {control_hz:g} Hz: give "
@@ -164,53 +166,55 @@ def check_calibration(path: Path | None, knows_its_camera: bool, max_age_days: f
 
     Raises:
         DeploymentRefused: one of them is not so.
+        CameraFileError: the file cannot be read.
     """
     if path is None:
         if knows_its_camera:
             return
         raise DeploymentRefused(
-            "camera=FILE is missing: a real camera needs its intrinsics and its pose on the robot. Calibrate it, and "
-            "give camera=camera.yaml"
+            "camera=FILE is missing: a real camera needs its intrinsics and its pose on the robot. `simtoreal "
+            "calibrate intrinsics`, then `hand-eye`, write them; give camera=camera.yaml"
         )
-    if not path.is_file():
-        raise DeploymentRefused(f"camera={path}: there is no such file. Calibrate the camera, which writes it")
-    content = _yaml(path)
-    age_days = (time.time() - path.stat().st_mtime) / _DAY_S
+    camera = load_camera(path)
+    age_days = (time.time() - _measured_s(camera, path)) / _DAY_S
     if age_days > max_age_days:
         raise DeploymentRefused(
             f"camera={path} is {age_days:.0f} days old, allowed is max_calibration_age_days={max_age_days:g}: "
-            "calibrate again, or check it for drift and allow more days"
+            "calibrate again, or check it for drift (`simtoreal calibrate check`) and allow more days"
         )
-    model = content.get("intrinsics", content)
-    for name, value in (("fx", seen.K[0, 0]), ("fy", seen.K[1, 1])):
-        known = model.get(name) if isinstance(model, dict) else None
-        if known is not None and abs(float(known) - value) > _FOCAL_FRAC * value:
+    for name, known, value in (("fx", camera.model.fx, seen.K[0, 0]), ("fy", camera.model.fy, seen.K[1, 1])):
+        if abs(known - value) > _FOCAL_FRAC * value:
             raise DeploymentRefused(
-                f"camera={path} says {name}={float(known):.1f} px and the camera {value:.1f} px: it is of another "
+                f"camera={path} says {name}={known:.1f} px and the camera {value:.1f} px: it is of another "
                 "camera, or of another resolution"
             )
 
 
-def check_drift(path: Path | None, seen: Observation) -> str | None:
-    """Asks `simtoreal.calibration` whether the camera has moved; None where it offers no such check.
+def _measured_s(camera: CameraRecord, path: Path) -> float:
+    """When the older of lens and mount was measured, seconds since 1970; that of the file where it does not say."""
+    fits = [fit for fit in (camera.lens_fit, camera.mount_fit) if fit is not None]
+    try:
+        times = [datetime.fromisoformat(fit.measured_at).timestamp() for fit in fits]
+    except ValueError as error:
+        raise DeploymentRefused(f"{path}: measured_at must be a date and time in ISO 8601 ({error})") from error
+    return min(times, default=path.stat().st_mtime)
 
-    The calibration package offers it as `simtoreal.calibration.drift.deployment_problem(camera_yaml, observation)`,
-    which returns what is wrong, or an empty text.
+
+def check_drift(path: Path | None, seen: Observation) -> str | None:
+    """Looks for the board of the calibration and says whether the camera is where it was; None without a file.
 
     Raises:
         DeploymentRefused: it has moved.
+        CameraFileError: the file cannot be read.
     """
-    if path is None or importlib.util.find_spec("simtoreal.calibration") is None:
+    if path is None:
         return None
-    if importlib.util.find_spec("simtoreal.calibration.drift") is None:
-        return None
-    look = getattr(importlib.import_module("simtoreal.calibration.drift"), "deployment_problem", None)
-    if look is None:
-        return None
-    problem = str(look(path, seen))
-    if problem:
-        raise DeploymentRefused(f"the camera has moved since {path}: {problem}. Calibrate it again")
-    return "the camera is where it was calibrated"
+    drift = look_for_drift(load_camera(path), seen)
+    if drift is None:
+        return "camera drift not checked: the board of the calibration is not in view, or the file does not name one"
+    if drift.drifted:
+        raise DeploymentRefused(f"camera={path}: {drift.verdict}")
+    return f"camera drift: {drift.verdict}"
 
 
 def check_conventions(guard: Guard, seen: Observation) -> float:

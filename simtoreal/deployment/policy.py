@@ -58,17 +58,14 @@ def _remote(config: DeployConfig, deadline_s: float) -> Policy:
     assert config.policy is not None
     if not config.policy.startswith(("ws://", "wss://")):
         raise ConfigError(f"policy={config.policy} must be ws://HOST:PORT or wss://HOST:PORT")
-    import importlib
-
     try:
-        client = importlib.import_module("simtoreal.serving.client")
+        from simtoreal.serving.client import RemotePolicy
+        from simtoreal.serving.tokens import read_token
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"policy={config.policy} needs {error.name}: pip install 'simtoreal[robot]'"
+            f"policy={config.policy} needs {error.name}: pip install 'simtoreal[serve]'"
         ) from error
-    token = None if config.token_file is None else config.token_file.read_text(encoding="utf-8").strip()
-    remote: Policy = client.RemotePolicy(config.policy, token, deadline_s)
-    return remote
+    return RemotePolicy(config.policy, read_token(config.token_file), deadline_s)
 
 
 def _exported(folder: Path) -> Policy:

@@ -1,18 +1,16 @@
 """What `simtoreal serve` does: opens what is served, and serves it until it is told to end."""
 
 import asyncio
-import importlib
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from simtoreal.contracts import Controller
+from simtoreal.controllers.registry import ControllerSettings, find_entry, open_controller
 from simtoreal.preflight import find_bundle
-from simtoreal.schema import ConfigError, closest
 from simtoreal.serving import tokens
 from simtoreal.serving.controller_service import ControllerService
 from simtoreal.serving.server import Place, Server, tls_context
@@ -22,12 +20,6 @@ from simtoreal.serving.settings import ServeConfig
 _MAX_LOG_BYTES = 10 * 2**20
 
 LOG = logging.getLogger("simtoreal.serving")
-
-# What opens a controller by its name; imported when it is used.
-CONTROLLERS = {
-    "pybullet": "simtoreal.serving.simulated:open_simulated",
-    "mujoco": "simtoreal.serving.simulated:open_simulated",
-}
 
 
 def host(config: ServeConfig) -> int:
@@ -64,14 +56,8 @@ def _open(config: ServeConfig) -> Service:
         from simtoreal.serving.bundle_service import open_bundle
 
         return open_bundle(find_bundle(config.bundle), config.device)
-    if config.controller not in CONTROLLERS:
-        raise ConfigError(
-            f"controller={config.controller} is not known{closest(config.controller, list(CONTROLLERS))} "
-            f"Controllers: {', '.join(CONTROLLERS)}"
-        )
-    module, _, function = CONTROLLERS[config.controller].partition(":")
-    opener: Callable[[str], Controller] = getattr(importlib.import_module(module), function)
-    return ControllerService(partial(opener, config.controller), config.silence_s)
+    find_entry(config.controller)
+    return ControllerService(partial(open_controller, config.controller, ControllerSettings()), config.silence_s)
 
 
 def _say_where(config: ServeConfig, place: Place, port: int) -> None:

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
@@ -14,6 +16,9 @@ import pytest
 from controller_contract import hold
 
 from simtoreal import frames
+from simtoreal.calibration.board import charuco_board
+from simtoreal.camera import CameraModel
+from simtoreal.camera_record import BoardSpec, CameraRecord, LensFit, MountFit, MountPose, save_camera
 from simtoreal.contracts import Action, Observation
 from simtoreal.controllers.clock import VirtualClock
 from simtoreal.controllers.fake import FakeController
@@ -206,16 +211,50 @@ def test_a_calibration_that_is_missing_stale_or_foreign_is_refused(tmp_path):
     with pytest.raises(DeploymentRefused, match="camera=FILE is missing"):
         checks.check_calibration(None, False, 30.0, seen)
     path = tmp_path / "camera.yaml"
-    with pytest.raises(DeploymentRefused, match="no such file"):
+    with pytest.raises(ConfigError, match="no such camera file"):
         checks.check_calibration(path, False, 30.0, seen)
-    path.write_text(f"fx: {seen.K[0, 0]}\nfy: {seen.K[1, 1]}\n")
+    camera = CameraRecord("wrist", "rgbd", CameraModel(64, 64, float(seen.K[0, 0]), float(seen.K[1, 1]), 31.5, 31.5))
+    save_camera(camera, path)
     checks.check_calibration(path, False, 30.0, seen)
     os.utime(path, (time.time() - 40 * 86400,) * 2)
     with pytest.raises(DeploymentRefused, match="40 days"):
         checks.check_calibration(path, False, 30.0, seen)
-    path.write_text("fx: 600\nfy: 600\n")
+    # A copied file is young; what it says of the day it was measured counts.
+    save_camera(replace(camera, lens_fit=LensFit(((1.0,) * 9,) * 9, 20, 0, 0.2, "2020-01-01T00:00:00+00:00")), path)
+    with pytest.raises(DeploymentRefused, match="days old"):
+        checks.check_calibration(path, False, 30.0, seen)
+    save_camera(replace(camera, model=replace(camera.model, fx=600.0, fy=600.0)), path)
     with pytest.raises(DeploymentRefused, match="another"):
         checks.check_calibration(path, False, 30.0, seen)
+
+
+def board_in_view(T_cam_board: np.ndarray, model: CameraModel, board: BoardSpec) -> Observation:
+    """A picture of the board from a camera on the wrist that looks straight down."""
+    T_base_cam = pose(z=0.5)
+    picture = charuco_board(board).generateImage((700, 500))  # 100 px a square
+    H = model.K @ T_cam_board[:3, [0, 1, 3]] @ np.diag([board.square_m / 100, board.square_m / 100, 1.0])
+    gray = cv2.warpPerspective(picture, H, (model.width_px, model.height_px), borderValue=128)
+    rgb = cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB)
+    return observed(rgb=rgb, K=model.K, T_base_cam=T_base_cam, T_base_tcp=T_base_cam)
+
+
+def test_a_camera_that_has_moved_since_its_calibration_is_refused(tmp_path):
+    model, board = CameraModel(640, 480, 600.0, 600.0, 319.5, 239.5), BoardSpec()
+    T_cam_board = frames.transform((-0.1, -0.07, 0.4))
+    seen = board_in_view(T_cam_board, model, board)
+    covariance = tuple(tuple(row) for row in np.diag([1e-7] * 6).tolist())
+    today = datetime.now(tz=UTC).isoformat()
+    where = MountPose.of(seen.T_base_cam @ T_cam_board)
+    fit = MountFit(covariance, 15, 0, 0.2, today, board_pose=where)
+    camera = CameraRecord("wrist", "rgb", model, MountPose.of(np.eye(4)), None, fit, board)
+    path = tmp_path / "camera.yaml"
+    save_camera(camera, path)
+    assert "within" in str(checks.check_drift(path, seen))
+    save_camera(replace(camera, mount=MountPose.of(frames.transform((0.03, 0.0, 0.0)))), path)
+    with pytest.raises(DeploymentRefused, match="has moved"):
+        checks.check_drift(path, seen)
+    assert "not checked" in str(checks.check_drift(path, seen._replace(rgb=np.zeros((480, 640, 3), np.uint8))))
+    assert checks.check_drift(None, seen) is None
 
 
 class Mirrored(FakeController):

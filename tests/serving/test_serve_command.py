@@ -82,7 +82,7 @@ def test_a_simulated_cell_is_served(tmp_path: Path, name: str) -> None:
     with serving(f"out={tmp_path}", f"controller={name}") as served:
         robot = RemoteController(served.address, deadline_s=5.0)
         scenes = [robot.reset() for _ in range(2)]
-        assert all(scene.rgb is not None and scene.rgb.shape == (480, 640, 3) for scene in scenes)
+        assert all(scene.rgb is not None and scene.rgb.shape == (64, 64, 3) for scene in scenes)
         assert (scenes[0].rgb != scenes[1].rgb).any()
         robot.disconnect()
         served.process.send_signal(signal.SIGTERM)
