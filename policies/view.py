@@ -19,9 +19,9 @@ from simtoreal import camera, frames
 from simtoreal.contracts import Observation
 
 FloatArray = NDArray[np.float64]
-_HEIGHT_SCALE_M = 0.1
-_HEIGHT_CLIP = (-1.0, 4.0)
-_SIZE_SCALE_M = 0.25
+HEIGHT_SCALE_M = 0.1
+HEIGHT_CLIP = (-1.0, 4.0)
+SIZE_SCALE_M = 0.25
 CHANNELS = {"rgb": 5, "depth": 3, "rgbd": 6}
 HEIGHT_CHANNEL = {"rgb": None, "depth": 0, "rgbd": 3}  # see `channels`
 
@@ -131,11 +131,11 @@ def channels(
         planes.extend(np.moveaxis(rgb.astype(np.float32) / 127.5 - 1.0, -1, 0))
     if modality != "rgb":
         known = np.isfinite(height_m)
-        scaled = np.clip(np.where(known, height_m, 0.0) / _HEIGHT_SCALE_M, *_HEIGHT_CLIP)
+        scaled = np.clip(np.where(known, height_m, 0.0) / HEIGHT_SCALE_M, *HEIGHT_CLIP)
         planes.extend([scaled.astype(np.float32), known.astype(np.float32)])
     if modality == "rgb":
         planes.append(valid.astype(np.float32))
-    planes.append(np.full(valid.shape, np.log(edge_m / _SIZE_SCALE_M), dtype=np.float32))
+    planes.append(np.full(valid.shape, np.log(edge_m / SIZE_SCALE_M), dtype=np.float32))
     return np.stack(planes)
 
 

@@ -24,7 +24,8 @@ from simtoreal.envs.worlds import WorldChoice, WorldName, open_cell, open_scenes
 from simtoreal.evaluation.records import EpisodeRecord, size_class
 from simtoreal.head_interface import HeadScale
 from simtoreal.policies.grasp_policy import GraspPolicy, RandomPolicy
-from simtoreal.policies.load import HeadChoice, make_policy
+from simtoreal.policies.load import make_policy
+from simtoreal.policies.parts import HeadChoice
 from simtoreal.policies.servo import ServoHead
 from simtoreal.runtime import Step, Subscriber, run_episode
 

@@ -19,7 +19,8 @@ from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.reader import DatasetReader
 from simtoreal.evaluation.output_files import write_text_atomic
 from simtoreal.policies.encoders import EncoderSpec
-from simtoreal.policies.load import encoder_weights, load_encoder, view_of
+from simtoreal.policies.load import encoder_weights, load_encoder
+from simtoreal.policies.parts import view_of
 from simtoreal.preflight import find_bundle, resolve_device
 from simtoreal.progress import Progress
 from simtoreal.provenance import provenance

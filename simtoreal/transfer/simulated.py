@@ -7,7 +7,7 @@ from typing import NamedTuple
 from simtoreal.bundle import Bundle
 from simtoreal.envs.randomization import load_randomization
 from simtoreal.evaluation.arena import camera_of
-from simtoreal.policies.load import view_of
+from simtoreal.policies.parts import view_of
 from simtoreal.pretraining.frame_sets import FrameSet, FrameSetSpec, load_frames
 from simtoreal.pretraining.pipeline import HOLDOUT_FRAC
 from simtoreal.progress import Progress
