@@ -111,7 +111,7 @@ def _observation(bundle: Bundle) -> Iterator[Tensor]:
     height, width = bundle.camera.model.height_px, bundle.camera.model.width_px
     yield Tensor("t_s", "float64", (), "capture time on a monotonic clock", "s")
     if bundle.camera.modality != "depth":
-        yield Tensor("rgb", "uint8", (height, width, 3), "colour; other sizes and lenses are warped to the view", "", "cam")
+        yield Tensor("rgb", "uint8", (height, width, 3), "colour; other sizes and lenses are warped", "", "cam")
     if bundle.camera.modality != "rgb":
         yield Tensor("depth_m", "float32", (height, width), "along the optical axis, nan is no return", "m", "cam")
     yield Tensor("K", "float64", (3, 3), "intrinsics; pixel centres are whole numbers", "px", "cam")
@@ -139,7 +139,9 @@ def read_contract(folder: Path) -> ExportContract:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise BundleError(f"{folder} is no exported policy: {CONTRACT_FILE} is missing; run `simtoreal export`") from error
+        raise BundleError(
+            f"{folder} is no exported policy: {CONTRACT_FILE} is missing; `simtoreal export` writes it"
+        ) from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise BundleError(f"{path} cannot be read ({error}); {_AGAIN}") from error
     version = content.get("format_version") if isinstance(content, dict) else None

@@ -77,7 +77,9 @@ def _session(path: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no base class of their own
-        raise BundleError(f"{path} is no graph that onnxruntime can run: {error}; run `simtoreal export` anew") from error
+        raise BundleError(
+            f"{path} is no graph that onnxruntime can run: {error}; run `simtoreal export` anew"
+        ) from error
 
 
 def _check(contract: ExportContract, view: ViewSpec, folder: Path) -> None:

@@ -11,7 +11,7 @@ from simtoreal.bundle import Bundle, BundleError
 from simtoreal.contracts import GraspSource
 from simtoreal.policies.encoders import EncoderSpec, GraspNet, build_encoder, for_inference
 from simtoreal.policies.grasp_policy import GraspPolicy
-from simtoreal.policies.learned_grasps import LearnedGrasps
+from simtoreal.policies.learned_grasps import GraspMap, LearnedGrasps
 from simtoreal.policies.parts import HeadChoice, make_head, view_of
 from simtoreal.policies.view import View, to_tensor
 
@@ -61,13 +61,20 @@ def make_policy(
 ) -> GraspPolicy:
     """A policy from a bundle; `source` replaces the learned grasps, to test the head alone."""
     looks = source is None
-    return GraspPolicy(source or _learned_grasps(bundle, device), make_head(bundle, head), bundle.scale, looks)
+    if source is None:
+        source = LearnedGrasps(learned_grasp_map(bundle, device), view_of(bundle))
+    return GraspPolicy(source, make_head(bundle, head), bundle.scale, looks_again=looks)
 
 
-def _learned_grasps(bundle: Bundle, device: str) -> LearnedGrasps:
+def learned_grasp_map(bundle: Bundle, device: str = "cpu") -> GraspMap:
+    """The encoder of a bundle as a function from a canonical view to its grasp map.
+
+    Raises:
+        BundleError: the weights or the view do not fit.
+    """
     spec, answer = view_of(bundle), as_grasp_map(load_encoder(bundle, device), device)
 
     def grasp_map(view: View) -> NDArray[np.float32]:
         return answer(to_tensor(view, spec))
 
-    return LearnedGrasps(grasp_map, spec)
+    return grasp_map

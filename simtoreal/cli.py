@@ -22,6 +22,7 @@ from simtoreal.config import (
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.episodes.settings import DatasetConfig, RecordConfig
+from simtoreal.export.settings import ExportConfig
 from simtoreal.schema import closest, dotted_keys, field_map, parse, type_at, unknown_key, without_none
 from simtoreal.transfer.settings import FinetuneConfig
 from simtoreal.usage import help_text
@@ -62,6 +63,12 @@ VERBS = {
         "simtoreal.transfer.pipeline:finetune",
         goes_on=True,
     ),
+    "export": Verb(
+        ExportConfig,
+        "write a bundle as ONNX for the robot's computer, with a proof",
+        "simtoreal.export.command:export",
+        goes_on=True,
+    ),
     "record": Verb(
         RecordConfig,
         "record episodes from a controller into a LeRobotDataset v3.0 folder",
@@ -90,7 +97,8 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status.
 
-    0, 2 for an error that the message explains, 130 for Ctrl-C, or what the verb says: 3 for a harmful `finetune`.
+    0, 2 for an error that the message explains, 130 for Ctrl-C, or what the verb says: 3 for a harmful `finetune` or an
+    `export` whose proof failed.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:

@@ -20,7 +20,9 @@ from simtoreal.policies.export_contract import model_inputs, model_outputs
 from simtoreal.policies.view import HEIGHT_CLIP, HEIGHT_SCALE_M, SIZE_SCALE_M, ViewSpec
 
 OPSET = 18
-_EXTRA = "simtoreal export needs the extra: pip install 'simtoreal[export]' (it brings onnx, onnxscript and onnxruntime)"
+_EXTRA = (
+    "simtoreal export needs the extra: pip install 'simtoreal[export]' (it brings onnx, onnxscript and onnxruntime)"
+)
 
 
 class ViewToMap(nn.Module):
@@ -82,7 +84,14 @@ def write_graph(net: GraspNet, view: ViewSpec, path: Path) -> None:
 
 def _bare(model: "onnx.ModelProto") -> "onnx.ModelProto":  # type: ignore[name-defined]  # noqa: F821
     """Without what the exporter notes about its sources: a tenth of the file, and paths of whoever exported."""
-    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+    for part in (
+        model,
+        model.graph,
+        *model.graph.node,
+        *model.graph.value_info,
+        *model.graph.input,
+        *model.graph.output,
+    ):
         del part.metadata_props[:]
     for node in model.graph.node:
         node.ClearField("doc_string")

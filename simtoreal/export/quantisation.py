@@ -1,8 +1,9 @@
 """Static quantisation to eight bits: what is learned becomes integers, what is measured in metres stays float.
 
 Nodes of quantise and dequantise (QDQ) around every convolution, weights per output channel; the ranges of activations are
-those met on calibration frames. The layers that read grasps and surfaces off the features stay in float: their outputs
-are logits and centimetres, and they hold a hundredth of the weights.
+those met on calibration frames. Three kinds of layers stay in float, a hundredth of the weights: those that read grasps and
+surfaces off the features, whose outputs are logits and centimetres, and those that meet the channels of the view, whose
+ranges have nothing in common.
 """
 
 import warnings
@@ -58,10 +59,9 @@ def _float_nodes(path: Path) -> list[str]:
     graph = onnx.load_model(path).graph
     excluded, learned = [], set[str]()  # tensors that a learned layer has touched
     for node in graph.node:
-        is_learned = node.op_type == "Conv" or any(name in learned for name in node.input)
-        reads = any(name in _IN_FLOAT for name in node.input)
-        if is_learned and not reads:
+        follows, reads = learned.intersection(node.input), not set(_IN_FLOAT).isdisjoint(node.input)
+        if (follows or node.op_type == "Conv") and not reads:
             learned.update(node.output)
-        else:
+        if not follows or reads:
             excluded.append(node.name)
     return excluded
