@@ -85,10 +85,11 @@ def write_export(config: ExportConfig, bundle: Bundle, folder: Path, samples: Sa
 
 
 def _signed(config: ExportConfig, bundle: Bundle, folder: Path, samples: Samples) -> Bundle:
-    made = {**provenance(), "source": str(folder), "precision": config.precision.value, "calibrated_on": samples.origin}
+    precision = config.precision.value
+    made = {**provenance(), "source": str(folder), "precision": precision, "calibrated_on": samples.origin}
     card = (
-        f"{bundle.card}\n## Exported\n\nBy `simtoreal export precision={config.precision.value}`. Figures above are those "
-        "of the source policy; what was lost on the way is in `proof.json`.\n"
+        f"{bundle.card}\n## Exported\n\nBy `simtoreal export precision={precision}`. Figures above are "
+        "those of the source policy; what was lost on the way is in `proof.json`.\n"
     )
     return replace(bundle, provenance={**bundle.provenance, "export": made}, card=card)
 

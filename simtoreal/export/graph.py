@@ -20,9 +20,7 @@ from simtoreal.policies.export_contract import model_inputs, model_outputs
 from simtoreal.policies.view import HEIGHT_CLIP, HEIGHT_SCALE_M, SIZE_SCALE_M, ViewSpec
 
 OPSET = 18
-_EXTRA = (
-    "simtoreal export needs the extra: pip install 'simtoreal[export]' (it brings onnx, onnxscript and onnxruntime)"
-)
+_EXTRA = "simtoreal export needs the extra: pip install 'simtoreal[export]' (it brings onnx and onnxruntime)"
 
 
 class ViewToMap(nn.Module):

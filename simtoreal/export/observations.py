@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simtoreal.contracts import Action, Observation
 
@@ -43,9 +45,7 @@ def load_observations(path: Path) -> list[Episode]:
     return [list(_rows(arrays, start, end)) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def _rows(
-    arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]], start: int, end: int
-) -> Iterator[Observation]:
+def _rows(arrays: dict[str, NDArray[Any]], start: int, end: int) -> Iterator[Observation]:
     for i in range(start, end):
         images = {name: arrays[name][i] if name in arrays else None for name in _OPTIONAL}
         yield Observation(
@@ -72,6 +72,10 @@ class SeenEpisode:
     @property
     def control_hz(self) -> float:
         return self._control_hz
+
+    def is_over(self, step: int) -> bool:
+        """Whether all has been shown after so many periods."""
+        return step >= len(self._episode)
 
     def connect(self) -> None:
         """Nothing to connect to."""

@@ -28,7 +28,8 @@ def figure_table(proof: Proof) -> Table:
 
 def say_failed(figure: Figure) -> str:
     """One failed figure, in words."""
-    return f"{figure.name} is {_number(figure.measured, figure)}, at most {_number(figure.limit or 0.0, figure)} was asked for"
+    limit = _number(figure.limit or 0.0, figure)
+    return f"{figure.name} is {_number(figure.measured, figure)}, and may be {limit} at most"
 
 
 def write_page(folder: Path, proof: Proof, pictures: Sequence[Picture], command: str) -> Path:

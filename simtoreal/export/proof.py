@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +50,7 @@ class Proof:
         return {
             "holds": not self.failed,
             "failed": [figure.name for figure in self.failed],
-            "figures": [
-                {
-                    "name": f.name,
-                    "measured": f.measured,
-                    "limit": f.limit,
-                    "unit": f.unit,
-                    "holds": f.holds,
-                    "about": f.about,
-                }
-                for f in self.figures
-            ],
+            "figures": [{**asdict(figure), "holds": figure.holds} for figure in self.figures],
             "parity": self.parity.to_plain(),
             "success": None if self.success is None else self.success.to_plain(),
             "trial": dict(self.trial),
@@ -103,12 +93,13 @@ def judge(
     ]  # fmt: skip
     if success is not None:
         found = success.difference
-        about = f"95 % interval {-100 * found.high:.1f} to {-100 * found.low:.1f} points, n = {success.source['n_episodes']}"
-        figures.append(Figure("success lost", -found.mean, config.max_lost_frac, "", about))
+        low, high = -100 * found.high, -100 * found.low
+        about = f"95 % interval {low:.1f} to {high:.1f} points, n = {success.source['n_episodes']}"
+        figures.append(Figure("success lost", 0.0 - found.mean, config.max_lost_frac, "", about))
     max_step_s = config.max_step_s or 0.1 / control_hz
     wall = trial["wall_s"]
     about = (
-        f"99th percentile of processor time on one core, n = {trial['num_steps']} steps; median "
+        f"99th percentile of processor time on one core, n = {trial['num_looks']} images; median "
         f"{1e3 * trial['processor_s']['p50']:.2f} ms; wall time {1e3 * wall['p50']:.2f} and {1e3 * wall['p99']:.2f} ms"
     )
     figures += [

@@ -1,9 +1,9 @@
 """Static quantisation to eight bits: what is learned becomes integers, what is measured in metres stays float.
 
-Nodes of quantise and dequantise (QDQ) around every convolution, weights per output channel; the ranges of activations are
-those met on calibration frames. Three kinds of layers stay in float, a hundredth of the weights: those that read grasps and
-surfaces off the features, whose outputs are logits and centimetres, and those that meet the channels of the view, whose
-ranges have nothing in common.
+Nodes of quantise and dequantise (QDQ) around every convolution, weights per output channel; the ranges of activations
+are those met on calibration frames. A hundredth of the weights stays in float: the layers that read grasps and surfaces
+off the features, whose outputs are logits and centimetres, and those that meet the channels of the view, whose ranges
+have nothing in common.
 """
 
 import warnings
