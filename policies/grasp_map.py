@@ -26,6 +26,8 @@ NUM_FIELDS = len(FIELDS)
 WIDTH_SCALE_M = 0.08
 HEIGHT_SCALE_M = 0.1
 BIN_RAD = math.pi / NUM_YAWS
+_NEIGHBOURS = np.ones((3, 3), np.uint8)
+_NEXT, _PREVIOUS = (np.roll(np.arange(NUM_YAWS), shift) for shift in (-1, 1))  # half a turn closes the circle
 
 
 class ViewGrasps(NamedTuple):
@@ -124,6 +126,6 @@ def read_again(grasp_map: NDArray[np.float32], viewpoint: Viewpoint, T_base_gras
 
 def _neighbourhood_max(quality: NDArray[np.float32]) -> NDArray[np.float32]:
     """Largest value among the 3 x 3 x 3 neighbours; yaw wraps around, the borders of the view do not."""
-    around = cv2.dilate(np.ascontiguousarray(np.moveaxis(quality, 0, -1)), np.ones((3, 3), np.uint8))  # (h, w, Y)
-    around = np.maximum(around, np.maximum(np.roll(around, 1, axis=-1), np.roll(around, -1, axis=-1)))
-    return np.asarray(np.moveaxis(around, -1, 0), dtype=np.float32)
+    around = cv2.dilate(np.ascontiguousarray(quality.transpose(1, 2, 0)), _NEIGHBOURS)  # (h, w, Y)
+    around = np.maximum(around, np.maximum(around[..., _NEXT], around[..., _PREVIOUS]))
+    return np.asarray(around.transpose(2, 0, 1), dtype=np.float32)

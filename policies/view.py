@@ -94,9 +94,8 @@ def make_view(observation: Observation, spec: ViewSpec) -> View:
     _check(observation, spec)
     K, T_base_view, edge_m = _virtual_camera(observation, spec)
     x, y, forward = _slopes(K, T_base_view[:3, :3].T @ observation.T_base_cam[:3, :3], spec.pixels)
-    u, v = x * observation.K[0, 0] + observation.K[0, 2], y * observation.K[1, 1] + observation.K[1, 2]
-    if observation.distortion is not None:
-        u, v = np.moveaxis(camera.distort_pixels(np.stack([u, v], -1), observation.K, observation.distortion), -1, 0)
+    seen = (x, y) if observation.distortion is None else camera.bend(x, y, observation.distortion)
+    u, v = (seen[i] * observation.K[i, i] + observation.K[i, 2] for i in range(2))
     image = observation.rgb if observation.rgb is not None else observation.depth_m
     assert image is not None
     rows, columns = image.shape[:2]

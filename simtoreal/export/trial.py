@@ -50,7 +50,7 @@ class _Timed:
         self._policy.sent(action)
 
 
-def run_trial(folder: Path, observations: Path, rounds: int = 3) -> dict[str, object]:
+def run_trial(folder: Path, observations: Path, rounds: int = 10) -> dict[str, object]:
     """Shows a policy all episodes of a file several times; the first round warms up and does not count.
 
     Raises:
