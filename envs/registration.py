@@ -1,7 +1,5 @@
 """Registers the environments with Gymnasium; called when the package is imported, so `gymnasium.make` is enough."""
 
-import importlib.util
-
 _ENVS = {
     "simtoreal/GraspState-v0": "simtoreal.envs.gym_envs:GraspStateEnv",
     "simtoreal/GraspCamera-v0": "simtoreal.envs.gym_envs:GraspCameraEnv",
@@ -13,9 +11,12 @@ def register_envs() -> None:
 
     The robot's computer has no Gymnasium, and nobody who could ask for them.
     """
-    if importlib.util.find_spec("gymnasium") is None:
+    try:
+        import gymnasium
+    except ModuleNotFoundError as error:
+        if error.name != "gymnasium":
+            raise
         return
-    import gymnasium
 
     for name, entry_point in _ENVS.items():
         if name not in gymnasium.registry:
