@@ -65,12 +65,6 @@ VERBS = {
         "simtoreal.transfer.pipeline:finetune",
         goes_on=True,
     ),
-    "export": Verb(
-        ExportConfig,
-        "write a bundle as ONNX for the robot's computer, with a proof",
-        "simtoreal.export.command:export",
-        goes_on=True,
-    ),
     "record": Verb(
         RecordConfig,
         "record episodes from a controller into a LeRobotDataset v3.0 folder",
@@ -92,6 +86,12 @@ VERBS = {
         InspectConfig,
         "show what is in a bundle or a dataset of episodes, with pictures",
         "simtoreal.episodes.inspect_command:inspect",
+    ),
+    "export": Verb(
+        ExportConfig,
+        "write a bundle as ONNX for the robot's computer, with a proof",
+        "simtoreal.export.command:export",
+        goes_on=True,
     ),
 }
 
