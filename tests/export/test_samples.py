@@ -20,13 +20,14 @@ def keys(views) -> set[bytes]:
     return {view.rgb.tobytes() for view in views}
 
 
-@pytest.mark.parametrize("num_episodes", [1, 3])
-def test_recorded_frames_are_shared_out(num_episodes: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("num_episodes", "share"), [(1, 1.0), (3, 2.0)])
+def test_recorded_frames_are_shared_out(num_episodes: int, share: float, tmp_path: Path) -> None:
+    """Of three episodes, two calibrate and one judges; of a single one, every other frame does."""
     folder = write(tmp_path / "dataset", (True,) * num_episodes)
     samples = load_samples(ExportConfig(episodes=folder), random_bundle(), QUIET)
-    assert len(samples.calibration) >= len(samples.held_out) > 0
-    assert not keys(samples.calibration) & keys(samples.held_out)
-    assert str(folder) in samples.origin
+    num_calibrating, num_judging = len(samples.calibration), len(samples.held_out)
+    assert num_calibrating / num_judging == pytest.approx(share, rel=0.15)
+    assert samples.origin == f"{num_calibrating + num_judging} frames of {folder}"
     assert samples.held_out[0].rgb.shape == (32, 32, 3), "through the view of the bundle"
 
 
