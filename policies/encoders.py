@@ -78,8 +78,8 @@ class GraspNet(nn.Module):
         grasps = torch.unflatten(self.readout(features), 1, (NUM_YAWS, NUM_FIELDS))  # (B, Y, F, h, w)
         if self.surface is not None:
             chosen = (self.surface(features).softmax(1) * self._surfaces(view)).sum(1)  # (B, h, w)
-            before, height, after = grasps.split((_HEIGHT, 1, NUM_FIELDS - _HEIGHT - 1), 2)
-            grasps = torch.cat([before, height + chosen[:, None, None], after], 2)
+            height = grasps[:, :, _HEIGHT : _HEIGHT + 1] + chosen[:, None, None]
+            grasps = torch.cat([grasps[:, :, :_HEIGHT], height, grasps[:, :, _HEIGHT + 1 :]], 2)
         return grasps
 
     def _surfaces(self, view: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def save_observations(episodes: Sequence[Episode], path: Path) -> None:
     names = [*_REQUIRED, *(name for name in _OPTIONAL if getattr(seen[0], name) is not None)]
     arrays = {name: np.stack([np.asarray(getattr(observation, name)) for observation in seen]) for name in names}
     lengths = np.array([len(episode) for episode in episodes])
-    np.savez_compressed(path, lengths=lengths, **arrays)
+    np.savez_compressed(path, lengths=lengths, **arrays)  # type: ignore[arg-type]  # none is named allow_pickle
 
 
 def load_observations(path: Path) -> list[Episode]:

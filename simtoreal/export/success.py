@@ -79,7 +79,8 @@ def watch(config: ExportConfig, progress: Progress) -> list[Episode]:
     spec = _arena(config, config.out)
     plan = EvaluationPlan(_WATCHED, ("policy",), 1, config.out)
     names, _ = usable_objects(spec, plan, progress)
-    arena, episodes = Arena(spec), []
+    arena = Arena(spec)
+    episodes: list[Episode] = []
     try:
         for job in plan_jobs(names, config.seed, plan):
             watcher = _Watcher()
