@@ -71,7 +71,7 @@ def write_graph(net: GraspNet, view: ViewSpec, path: Path) -> None:
         raise ModuleNotFoundError(_EXTRA) from error
     inputs = model_inputs(view)
     samples = tuple(torch.from_numpy(np.ones(tensor.shape, dtype=tensor.dtype)) for tensor in inputs)
-    with _quiet(), torch.no_grad():
+    with quiet("torch.onnx"), torch.no_grad():
         program = torch.onnx.export(
             ViewToMap(net, view.modality).eval(), samples, dynamo=True, opset_version=OPSET, verbose=False,
             input_names=[tensor.name for tensor in inputs], output_names=[model_outputs(view)[0].name],
@@ -98,9 +98,9 @@ def _bare(model: "onnx.ModelProto") -> "onnx.ModelProto":  # type: ignore[name-d
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps to itself what the exporter says of packages that are not needed here."""
-    logger = logging.getLogger("torch.onnx")
+def quiet(logger_name: str) -> Iterator[None]:
+    """Keeps back what a package says of packages that are not needed here, and advice that was weighed already."""
+    logger = logging.getLogger(logger_name)
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

@@ -6,11 +6,11 @@ off the features, whose outputs are logits and centimetres, and those that meet 
 have nothing in common.
 """
 
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from simtoreal.export.graph import quiet
 from simtoreal.policies.exported import graph_feed
 from simtoreal.policies.view import View, ViewSpec
 
@@ -43,8 +43,7 @@ def quantise(source: Path, target: Path, views: Sequence[View], spec: ViewSpec) 
         def get_next(self) -> dict[str, Any] | None:
             return next(self._feeds, None)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet("root"):
         quantize_static(
             source, target, Frames(), quant_format=QuantFormat.QDQ, op_types_to_quantize=_QUANTISED, per_channel=True,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=_float_nodes(source),
