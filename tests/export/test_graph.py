@@ -39,19 +39,20 @@ def test_the_file_does_not_tell_where_it_was_made(graphs: tuple[onnx.ModelProto,
         assert b".py" not in model.SerializeToString()
 
 
-def test_convolutions_are_quantised_but_for_the_first_and_the_last(
+def test_convolutions_are_quantised_where_the_features_are_coarse(
     graphs: tuple[onnx.ModelProto, onnx.ModelProto],
 ) -> None:
     exact, quantised = graphs
     kinds = {item.name: item.data_type for item in quantised.graph.initializer}
     sizes = {item.name: list(item.dims) for item in quantised.graph.initializer}
-    for name in ("net.readout.weight", "net.surface.weight", "net.features.stem.0.0._convolution.weight"):
-        assert kinds[name] == TensorProto.FLOAT
+    parts = ("net.readout", "net.surface", "net.features.stem", "net.features.fine")
+    in_float = [name for name in kinds if name.startswith(parts) and name.endswith("weight")]
+    assert {kinds[name] for name in in_float} == {TensorProto.FLOAT}
     convolutions = [node for node in exact.graph.node if node.op_type == "Conv"]
     in_integers = [name for name, kind in kinds.items() if kind == TensorProto.INT8 and name.endswith("_quantized")]
-    assert len(in_integers) == len(convolutions) - 3
-    weight = "net.features.stem.1.0._convolution.weight"
-    assert sizes[f"{weight}_scale"] == [8], "one scale for each output channel"
+    assert len(in_integers) == len(convolutions) - len(in_float)
+    weight = "net.features.down.0.0._convolution.weight"
+    assert sizes[f"{weight}_scale"] == [16], "one scale for each output channel"
 
 
 def test_int8_needs_frames(tmp_path: Path) -> None:
