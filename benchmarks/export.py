@@ -74,7 +74,7 @@ def main() -> None:
         bundle=options.bundle,
         out=out,
         n=QUICK_EPISODES if options.quick else EPISODES,
-        workers=1,
+        workers=len(os.sched_getaffinity(0)),
         max_step_s=MAX_STEP_S,
         max_size_mb=MAX_SIZE_MB,
         max_memory_mb=MAX_MEMORY_MB,
