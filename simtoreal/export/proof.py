@@ -14,6 +14,7 @@ from simtoreal.export.success import Success
 
 FP32_TOLERANCE = 1e-4  # of the map, whose numbers are of the order of one: rounding, and nothing else
 _TRIAL_TIMEOUT_S = 600.0
+_CLOCKS = ("processor_s", "wall_s")
 
 
 @dataclass(frozen=True)
@@ -77,41 +78,45 @@ def judge(
     config: ExportConfig, parity: Parity, success: Success | None, trial: Mapping[str, Any], control_hz: float
 ) -> tuple[Figure, ...]:
     """The figures of a proof, in the order that people read them."""
-    exact = config.precision is Precision.FP32
-    figures = [
-        Figure(
-            "map difference", parity.over_frames("map_difference", 100.0), FP32_TOLERANCE if exact else None, "",
-            "largest difference of any number of the map in any frame",
-        ),
-        Figure("grasp position", parity.over_frames("position_m"), config.max_position_m, "m", "95 of 100 frames"),
-        Figure("grasp angle", parity.over_frames("angle_rad"), config.max_angle_rad, "rad", "95 of 100 frames"),
-        Figure("grasp quality", parity.over_frames("quality"), config.max_quality, "", "95 of 100 frames"),
-        Figure(
-            "worse choice", parity.over_frames("worse"), config.max_quality, "",
-            "what the source thinks less of the grasp that the export would take, 95 of 100 frames",
-        ),
-    ]  # fmt: skip
+    figures = _parity_figures(config, parity)
     if success is not None:
         found = success.difference
         low, high = -100 * found.high, -100 * found.low
         about = f"95 % interval {low:.1f} to {high:.1f} points, n = {success.source['n_episodes']}"
         figures.append(Figure("success lost", 0.0 - found.mean, config.max_lost_frac, "", about))
-    max_step_s = config.max_step_s or 0.1 / control_hz
-    wall = trial["wall_s"]
+    return (*figures, *_cost_figures(config, trial, config.max_step_s or 0.1 / control_hz))
+
+
+def _parity_figures(config: ExportConfig, parity: Parity) -> list[Figure]:
+    most, exact = "95 of 100 frames", config.precision is Precision.FP32
+    return [
+        Figure(
+            "map difference", parity.over_frames("map_difference", 100.0), FP32_TOLERANCE if exact else None, "",
+            "largest difference of any number of the map in any frame",
+        ),
+        Figure("grasp position", parity.over_frames("position_m"), config.max_position_m, "m", most),
+        Figure("grasp angle", parity.over_frames("angle_rad"), config.max_angle_rad, "rad", most),
+        Figure("grasp quality", parity.over_frames("quality"), config.max_quality, "", most),
+        Figure(
+            "worse choice", parity.over_frames("worse"), config.max_quality, "",
+            f"what the source thinks less of the grasp that the export would take, {most}",
+        ),
+    ]  # fmt: skip
+
+
+def _cost_figures(config: ExportConfig, trial: Mapping[str, Any], max_step_s: float) -> list[Figure]:
+    processor, wall = ({name: f"{1e3 * trial[of][name]:.2f}" for name in ("p50", "p99")} for of in _CLOCKS)
     about = (
-        f"99th percentile of processor time on one core, n = {trial['num_looks']} images; median "
-        f"{1e3 * trial['processor_s']['p50']:.2f} ms; wall time {1e3 * wall['p50']:.2f} and {1e3 * wall['p99']:.2f} ms"
+        f"99th percentile of processor time on one core, n = {trial['num_looks']} images; median {processor['p50']} ms; "
+        f"wall time {wall['p50']} and {wall['p99']} ms"
     )
-    figures += [
+    foreign = "loaded, though the robot's computer has none: " + (", ".join(trial["foreign"]) or "none")
+    return [
         Figure("image to action", trial["processor_s"]["p99"], max_step_s, "s", about),
         Figure("size", _megabytes(config.out / "encoder.onnx"), config.max_size_mb, "MB", "encoder.onnx"),
         Figure("memory", trial["peak_memory_mb"], config.max_memory_mb, "MB", "peak of a process that runs the policy"),
-        Figure(
-            "foreign packages", float(len(trial["foreign"])), 0.0, "",
-            "loaded, though the robot's computer has none: " + (", ".join(trial["foreign"]) or "none"),
-        ),
-    ]  # fmt: skip
-    return tuple(figures)
+        Figure("foreign packages", float(len(trial["foreign"])), 0.0, "", foreign),
+    ]
 
 
 def _megabytes(path: Path) -> float:
