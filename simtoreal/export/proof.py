@@ -107,8 +107,8 @@ def _parity_figures(config: ExportConfig, parity: Parity) -> list[Figure]:
 def _cost_figures(config: ExportConfig, trial: Mapping[str, Any], max_step_s: float) -> list[Figure]:
     processor, wall = ({name: f"{1e3 * trial[of][name]:.2f}" for name in ("p50", "p99")} for of in _CLOCKS)
     about = (
-        f"99th percentile of processor time on one core, n = {trial['num_looks']} images; median {processor['p50']} ms; "
-        f"wall time {wall['p50']} and {wall['p99']} ms"
+        f"99th percentile of processor time on one core, n = {trial['num_looks']} images; "
+        f"median {processor['p50']} ms; wall time {wall['p50']} and {wall['p99']} ms"
     )
     foreign = "loaded, though the robot's computer has none: " + (", ".join(trial["foreign"]) or "none")
     return [
