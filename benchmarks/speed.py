@@ -178,7 +178,8 @@ def _write_untrained(folder: Path) -> None:
     from simtoreal.head_interface import HeadScale
     from simtoreal.perception_error import PerceptionError
     from simtoreal.policies.encoders import EncoderSpec, build_encoder
-    from simtoreal.policies.load import encoder_weights, view_record
+    from simtoreal.policies.load import encoder_weights
+    from simtoreal.policies.parts import view_record
     from simtoreal.policies.view import ViewSpec
 
     spec = EncoderSpec()

@@ -78,7 +78,8 @@ class GraspNet(nn.Module):
         grasps = torch.unflatten(self.readout(features), 1, (NUM_YAWS, NUM_FIELDS))  # (B, Y, F, h, w)
         if self.surface is not None:
             chosen = (self.surface(features).softmax(1) * self._surfaces(view)).sum(1)  # (B, h, w)
-            grasps[:, :, _HEIGHT] += chosen[:, None]
+            height = grasps[:, :, _HEIGHT : _HEIGHT + 1] + chosen[:, None, None]
+            grasps = torch.cat([grasps[:, :, :_HEIGHT], height, grasps[:, :, _HEIGHT + 1 :]], 2)
         return grasps
 
     def _surfaces(self, view: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """The dense grasp map: for every cell of the view and every yaw bin, is there a grasp, and exactly where and how wide.
 
 A cell holds `NUM_YAWS` bins because a round object can be grasped from all sides alike: one angle per cell would have
-to be an arbitrary choice among equals, and such a label teaches noise. No torch here: a robot's computer needs none.
+to be an arbitrary choice among equals, and such a label teaches noise. Neither torch nor numba here: a robot's computer
+needs none, and what only training needs is in `grasp_targets`.
 
 A grasp is where its tool position (between the finger tips) appears in the view, plus its height; the ray through that
 pixel meets that height at one point.
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,8 +25,9 @@ FIELDS = ("quality", "width", "height", "du", "dv", "dyaw")  # outputs per yaw b
 NUM_FIELDS = len(FIELDS)
 WIDTH_SCALE_M = 0.08
 HEIGHT_SCALE_M = 0.1
-_BIN_RAD = math.pi / NUM_YAWS
-_SPREAD = 0.35  # of a cell or bin, how quickly the quality falls off outside the one that a grasp lies in
+BIN_RAD = math.pi / NUM_YAWS
+_NEIGHBOURS = np.ones((3, 3), np.uint8)
+_NEXT, _PREVIOUS = (np.roll(np.arange(NUM_YAWS), shift) for shift in (-1, 1))  # half a turn closes the circle
 
 
 class ViewGrasps(NamedTuple):
@@ -65,41 +66,6 @@ def in_view(
     return rows[inside].astype(np.float32)
 
 
-def targets(rows: NDArray[np.float32], pixels: int) -> NDArray[np.float32]:
-    """Training targets (NUM_YAWS, NUM_FIELDS, h, w) of grasps (G, 6); the best of each cell and bin gives its fields.
-
-    Quality is flat inside the cell and bin a grasp lies in and falls off quickly outside.
-    """
-    cells = pixels // CELL_PX
-    result = np.zeros((NUM_YAWS, NUM_FIELDS, cells, cells), dtype=np.float32)
-    if len(rows):
-        _splat(rows, result)
-    return result
-
-
-@numba.njit(cache=True)
-def _splat(rows, result):  # type: ignore[no-untyped-def]
-    cells = result.shape[2]
-    for g in range(rows.shape[0]):
-        u = (rows[g, 0] + 0.5) / CELL_PX - 0.5
-        v = (rows[g, 1] + 0.5) / CELL_PX - 0.5
-        b = (rows[g, 3] + math.pi / 2) / _BIN_RAD - 0.5
-        for i in range(max(0, int(math.floor(v))), min(cells, int(math.floor(v)) + 2)):
-            for j in range(max(0, int(math.floor(u))), min(cells, int(math.floor(u)) + 2)):
-                across = max(max(abs(u - j), abs(v - i)) - 0.5, 0.0) / _SPREAD
-                for k in range(int(math.floor(b)), int(math.floor(b)) + 2):
-                    turn = max(abs(b - k) - 0.5, 0.0) / _SPREAD
-                    quality = rows[g, 5] * math.exp(-0.5 * (across * across + turn * turn))
-                    a = k % NUM_YAWS
-                    if quality > result[a, 0, i, j]:
-                        result[a, 0, i, j] = quality
-                        result[a, 1, i, j] = rows[g, 4] / WIDTH_SCALE_M
-                        result[a, 2, i, j] = rows[g, 2] / HEIGHT_SCALE_M
-                        result[a, 3, i, j] = u - j
-                        result[a, 4, i, j] = v - i
-                        result[a, 5, i, j] = b - k
-
-
 def decode(grasp_map: NDArray[np.float32], viewpoint: Viewpoint, num: int) -> list[Candidate]:
     """The best grasps of a map (NUM_YAWS, NUM_FIELDS, h, w) whose qualities are in [0, 1], best first.
 
@@ -120,7 +86,7 @@ def _candidates(grasp_map: NDArray[np.float32], chosen: NDArray[np.int64], viewp
     fields = grasp_map[a, :, i, j]  # (N, NUM_FIELDS)
     u = (j + fields[:, 3] + 0.5) * CELL_PX - 0.5
     v = (i + fields[:, 4] + 0.5) * CELL_PX - 0.5
-    yaw = (a + fields[:, 5] + 0.5) * _BIN_RAD - math.pi / 2 + viewpoint.yaw_rad
+    yaw = (a + fields[:, 5] + 0.5) * BIN_RAD - math.pi / 2 + viewpoint.yaw_rad
     points = camera.at_height(
         np.column_stack([u, v]), fields[:, 2] * HEIGHT_SCALE_M, viewpoint.K, viewpoint.T_base_view
     )
@@ -150,7 +116,7 @@ def read_again(grasp_map: NDArray[np.float32], viewpoint: Viewpoint, T_base_gras
     if not (0 <= i < rows and 0 <= j < columns):
         return None
     turn = (frames.yaw_of(T_base_grasp) - viewpoint.yaw_rad + math.pi / 2) % math.pi
-    a = min(int(turn / _BIN_RAD), num_yaws - 1)
+    a = min(int(turn / BIN_RAD), num_yaws - 1)
     top, left = max(i - 1, 0), max(j - 1, 0)
     around = grasp_map[a, 0, top : i + 2, left : j + 2]
     di, dj = np.unravel_index(int(np.argmax(around)), around.shape)
@@ -160,6 +126,6 @@ def read_again(grasp_map: NDArray[np.float32], viewpoint: Viewpoint, T_base_gras
 
 def _neighbourhood_max(quality: NDArray[np.float32]) -> NDArray[np.float32]:
     """Largest value among the 3 x 3 x 3 neighbours; yaw wraps around, the borders of the view do not."""
-    around = cv2.dilate(np.ascontiguousarray(np.moveaxis(quality, 0, -1)), np.ones((3, 3), np.uint8))  # (h, w, Y)
-    around = np.maximum(around, np.maximum(np.roll(around, 1, axis=-1), np.roll(around, -1, axis=-1)))
-    return np.asarray(np.moveaxis(around, -1, 0), dtype=np.float32)
+    around = cv2.dilate(np.ascontiguousarray(quality.transpose(1, 2, 0)), _NEIGHBOURS)  # (h, w, Y)
+    around = np.maximum(around, np.maximum(around[..., _NEXT], around[..., _PREVIOUS]))
+    return np.asarray(around.transpose(2, 0, 1), dtype=np.float32)

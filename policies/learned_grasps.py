@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from simtoreal import frames
 from simtoreal.contracts import FloatArray, GraspEstimate, Observation
 from simtoreal.policies.grasp_map import Candidate, Viewpoint, decode, read_again
-from simtoreal.policies.view import View, ViewSpec, make_view, to_tensor
+from simtoreal.policies.view import View, ViewSpec, make_view
 
-GraspMap = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (C, P, P) to (Y, F, h, w), qualities in [0, 1]
+GraspMap = Callable[[View], NDArray[np.float32]]  # to (NUM_YAWS, NUM_FIELDS, h, w), qualities in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,20 @@ class LearnedGrasps:
 
     def _look(self, observation: Observation) -> None:
         view = make_view(observation, self._view)
-        grasp_map = self._grasp_map(to_tensor(view, self._view))
+        grasp_map = self._grasp_map(view)
         viewpoint = Viewpoint(view.K, view.T_base_view, view.yaw_rad, self._view.pixels)
-        candidates = [self._judged(c) for c in decode(grasp_map, viewpoint, self._config.num_candidates)]
+        candidates = self._candidates(grasp_map, viewpoint)
         self._picture = (grasp_map[:, 0].max(axis=0), view)
         if candidates:
             again = read_again(grasp_map, viewpoint, self._current.T_base_grasp) if self._current else None
             self._current = self._choose(candidates, self._judged(again) if again else None)
+
+    def _candidates(self, grasp_map: NDArray[np.float32], viewpoint: Viewpoint) -> list[Candidate]:
+        if not self._failed:  # the first is the best then, and nobody asks for the others
+            best = decode(grasp_map, viewpoint, 1)
+            if best:
+                return best
+        return [self._judged(c) for c in decode(grasp_map, viewpoint, self._config.num_candidates)]
 
     def _judged(self, candidate: Candidate) -> Candidate:
         config = self._config

@@ -1,7 +1,7 @@
 """From a bundle on disk to a policy that acts."""
 
-from dataclasses import asdict
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,38 +10,25 @@ from numpy.typing import NDArray
 from simtoreal.bundle import Bundle, BundleError
 from simtoreal.contracts import GraspSource
 from simtoreal.policies.encoders import EncoderSpec, GraspNet, build_encoder, for_inference
-from simtoreal.policies.grasp_policy import GraspPolicy, Head
+from simtoreal.policies.grasp_policy import GraspPolicy
 from simtoreal.policies.learned_grasps import GraspMap, LearnedGrasps
-from simtoreal.policies.learned_head import LearnedHead
-from simtoreal.policies.servo import ServoHead
-from simtoreal.policies.view import ViewSpec
+from simtoreal.policies.parts import HeadChoice, make_head, view_of
+from simtoreal.policies.view import View, to_tensor
 
-HeadChoice = Literal["bundle", "servo", "learned"]
-
-
-def view_of(bundle: Bundle) -> ViewSpec:
-    """The view a bundle's encoder looks through.
-
-    Raises:
-        BundleError: the bundle describes a view that there is not.
-    """
-    try:
-        return ViewSpec(**{**bundle.view, "centre_m": tuple(bundle.view["centre_m"])})
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"bundle.yaml: view: {error}") from error
-
-
-def view_record(view: ViewSpec) -> dict[str, Any]:
-    """A view as plain data for `bundle.yaml`."""
-    return {**asdict(view), "centre_m": list(view.centre_m)}
+TensorMap = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (C, P, P) to (Y, F, h, w), qualities in [0, 1]
 
 
 def load_encoder(bundle: Bundle, device: str = "cpu") -> GraspNet:
     """The encoder of a bundle, ready for inference.
 
     Raises:
-        BundleError: the weights do not fit the encoder that the bundle names.
+        BundleError: the weights do not fit the encoder that the bundle names, or it was exported and holds none.
     """
+    if not bundle.encoder_weights:
+        raise BundleError(
+            "encoder.safetensors does not fit bundle.yaml: there are no weights; an exported folder can be evaluated "
+            "and deployed, for everything else give the bundle it was made from"
+        )
     try:
         net = build_encoder(EncoderSpec(**bundle.encoder))
         net.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in bundle.encoder_weights.items()})
@@ -55,7 +42,7 @@ def encoder_weights(net: GraspNet) -> dict[str, NDArray[Any]]:
     return {name: value.detach().cpu().numpy() for name, value in net.state_dict().items()}
 
 
-def as_grasp_map(net: GraspNet, device: str = "cpu") -> GraspMap:
+def as_grasp_map(net: GraspNet, device: str = "cpu") -> TensorMap:
     """An encoder as a plain function from one view (C, P, P) to its grasp map (Y, F, h, w)."""
     net = for_inference(net)
 
@@ -69,28 +56,25 @@ def as_grasp_map(net: GraspNet, device: str = "cpu") -> GraspMap:
     return grasp_map
 
 
-def make_head(bundle: Bundle, choice: HeadChoice = "bundle") -> Head:
-    """The head that a bundle names, or the other one.
-
-    Raises:
-        BundleError: the bundle holds no learned head.
-    """
-    name = bundle.head if choice == "bundle" else choice
-    if name == "servo":
-        return ServoHead()
-    if not bundle.head_weights:
-        raise BundleError("head=learned, but the bundle holds no learned head; use head=servo or train stage=control")
-    try:
-        return LearnedHead(bundle.head_weights)
-    except ValueError as error:
-        raise BundleError(f"head.safetensors: {error}") from error
-
-
 def make_policy(
     bundle: Bundle, head: HeadChoice = "bundle", device: str = "cpu", source: GraspSource | None = None
 ) -> GraspPolicy:
     """A policy from a bundle; `source` replaces the learned grasps, to test the head alone."""
     looks = source is None
     if source is None:
-        source = LearnedGrasps(as_grasp_map(load_encoder(bundle, device), device), view_of(bundle))
+        source = LearnedGrasps(learned_grasp_map(bundle, device), view_of(bundle))
     return GraspPolicy(source, make_head(bundle, head), bundle.scale, looks_again=looks)
+
+
+def learned_grasp_map(bundle: Bundle, device: str = "cpu") -> GraspMap:
+    """The encoder of a bundle as a function from a canonical view to its grasp map.
+
+    Raises:
+        BundleError: the weights or the view do not fit.
+    """
+    spec, answer = view_of(bundle), as_grasp_map(load_encoder(bundle, device), device)
+
+    def grasp_map(view: View) -> NDArray[np.float32]:
+        return answer(to_tensor(view, spec))
+
+    return grasp_map

@@ -19,9 +19,9 @@ from simtoreal import camera, frames
 from simtoreal.contracts import Observation
 
 FloatArray = NDArray[np.float64]
-_HEIGHT_SCALE_M = 0.1
-_HEIGHT_CLIP = (-1.0, 4.0)
-_SIZE_SCALE_M = 0.25
+HEIGHT_SCALE_M = 0.1
+HEIGHT_CLIP = (-1.0, 4.0)
+SIZE_SCALE_M = 0.25
 CHANNELS = {"rgb": 5, "depth": 3, "rgbd": 6}
 HEIGHT_CHANNEL = {"rgb": None, "depth": 0, "rgbd": 3}  # see `channels`
 
@@ -94,9 +94,8 @@ def make_view(observation: Observation, spec: ViewSpec) -> View:
     _check(observation, spec)
     K, T_base_view, edge_m = _virtual_camera(observation, spec)
     x, y, forward = _slopes(K, T_base_view[:3, :3].T @ observation.T_base_cam[:3, :3], spec.pixels)
-    u, v = x * observation.K[0, 0] + observation.K[0, 2], y * observation.K[1, 1] + observation.K[1, 2]
-    if observation.distortion is not None:
-        u, v = np.moveaxis(camera.distort_pixels(np.stack([u, v], -1), observation.K, observation.distortion), -1, 0)
+    seen = (x, y) if observation.distortion is None else camera.bend(x, y, observation.distortion)
+    u, v = (seen[i] * observation.K[i, i] + observation.K[i, 2] for i in range(2))
     image = observation.rgb if observation.rgb is not None else observation.depth_m
     assert image is not None
     rows, columns = image.shape[:2]
@@ -131,11 +130,11 @@ def channels(
         planes.extend(np.moveaxis(rgb.astype(np.float32) / 127.5 - 1.0, -1, 0))
     if modality != "rgb":
         known = np.isfinite(height_m)
-        scaled = np.clip(np.where(known, height_m, 0.0) / _HEIGHT_SCALE_M, *_HEIGHT_CLIP)
+        scaled = np.clip(np.where(known, height_m, 0.0) / HEIGHT_SCALE_M, *HEIGHT_CLIP)
         planes.extend([scaled.astype(np.float32), known.astype(np.float32)])
     if modality == "rgb":
         planes.append(valid.astype(np.float32))
-    planes.append(np.full(valid.shape, np.log(edge_m / _SIZE_SCALE_M), dtype=np.float32))
+    planes.append(np.full(valid.shape, np.log(edge_m / SIZE_SCALE_M), dtype=np.float32))
     return np.stack(planes)
 
 

@@ -32,8 +32,10 @@ from simtoreal.envs.scene import PlacedObject, Scene
 from simtoreal.envs.simulated_camera import SimulatedCamera, ViewState
 from simtoreal.envs.still_cell import StillCell, ToolPose
 from simtoreal.evaluation.pictures import Image, draw_grasp, quality_overlay
-from simtoreal.policies.grasp_map import Viewpoint, decode, in_view, targets
-from simtoreal.policies.load import as_grasp_map, load_encoder, view_of
+from simtoreal.policies.grasp_map import Viewpoint, decode, in_view
+from simtoreal.policies.grasp_targets import targets
+from simtoreal.policies.load import as_grasp_map, load_encoder
+from simtoreal.policies.parts import view_of
 from simtoreal.policies.view import ViewSpec, make_view, to_tensor
 from simtoreal.preflight import find_bundle
 

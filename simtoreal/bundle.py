@@ -34,6 +34,7 @@ from simtoreal.head_interface import HeadScale
 from simtoreal.perception_error import PerceptionError
 
 FORMAT_VERSION = 2
+CONTRACT_FILE = "contract.json"  # makes a folder an exported one
 Arrays = dict[str, NDArray[Any]]
 Schema = TypeVar("Schema")
 
@@ -59,6 +60,11 @@ class Bundle:
     card: str = ""
 
 
+def is_exported(folder: Path) -> bool:
+    """Whether a folder was written by `simtoreal export`: a bundle with a graph in place of the encoder's weights."""
+    return (folder / CONTRACT_FILE).is_file()
+
+
 def save_bundle(bundle: Bundle, folder: Path) -> None:
     """Writes a bundle beside its place, then moves it there: what was there stays until the new one is whole.
 
@@ -72,7 +78,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        _write(bundle, partial)
+        write_description(bundle, partial)
+        _save_weights(bundle.encoder_weights, partial / "encoder.safetensors")
         _exchange(partial, folder)
     except (OSError, SafetensorError) as error:  # safetensors reports a full disk as an error of its own
         reason = getattr(error, "strerror", None) or error
@@ -96,7 +103,12 @@ def _exchange(partial: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _write(bundle: Bundle, folder: Path) -> None:
+def write_description(bundle: Bundle, folder: Path) -> None:
+    """Writes everything of a bundle but the weights of its encoder, file by file, into a folder that is there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     description = {
         "format_version": FORMAT_VERSION,
         "encoder": bundle.encoder,
@@ -108,7 +120,6 @@ def _write(bundle: Bundle, folder: Path) -> None:
     _dump_yaml(description, folder / "bundle.yaml")
     _dump_yaml(bundle.camera.to_dict(), folder / CAMERA_FILE)
     _dump_yaml(bundle.provenance, folder / "provenance.yaml")
-    _save_weights(bundle.encoder_weights, folder / "encoder.safetensors")
     if bundle.head_weights:
         _save_weights(bundle.head_weights, folder / "head.safetensors")
     (folder / "figures.json").write_text(json.dumps(bundle.figures, indent=1) + "\n")
@@ -125,7 +136,7 @@ def _dump_yaml(data: dict[str, Any], path: Path) -> None:
 
 
 def load_bundle(folder: Path) -> Bundle:
-    """Reads and checks a bundle.
+    """Reads and checks a bundle, or what `simtoreal export` made of one: that has no weights of an encoder.
 
     Raises:
         BundleError: it is no bundle, a file is missing, cut off or not finite, or the format version differs.
@@ -156,7 +167,7 @@ def load_bundle(folder: Path) -> Bundle:
         scale=scale,
         error=error,
         camera=camera,
-        encoder_weights=_load_weights(folder / "encoder.safetensors"),
+        encoder_weights={} if is_exported(folder) else _load_weights(folder / "encoder.safetensors"),
         head_weights=_load_weights(head_path) if head == "learned" or head_path.exists() else {},
         figures=figures,
         provenance=_load_yaml(folder / "provenance.yaml"),

@@ -106,14 +106,17 @@ def undistort_pixels(pixels: ArrayLike, K: FloatArray, distortion: ArrayLike) ->
 def distort_pixels(pixels: ArrayLike, K: FloatArray, distortion: ArrayLike) -> FloatArray:
     """Distorted pixels (..., 2) of pinhole pixels (..., 2), same K (OpenCV's model, five coefficients)."""
     uv = np.asarray(pixels, dtype=np.float64)
-    k1, k2, p1, p2, k3 = (float(value) for value in np.asarray(distortion))
-    x = (uv[..., 0] - K[0, 2]) / K[0, 0]
-    y = (uv[..., 1] - K[1, 2]) / K[1, 1]
-    r2 = x * x + y * y
-    radial = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))
-    x_d = x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x)
-    y_d = y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y
+    x_d, y_d = bend((uv[..., 0] - K[0, 2]) / K[0, 0], (uv[..., 1] - K[1, 2]) / K[1, 1], distortion)
     return np.stack([K[0, 0] * x_d + K[0, 2], K[1, 1] * y_d + K[1, 2]], axis=-1)
+
+
+def bend(x: FloatArray, y: FloatArray, distortion: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Slopes x/z and y/z (...) of rays as a lens bends them (OpenCV's model, five coefficients)."""
+    k1, k2, p1, p2, k3 = np.asarray(distortion, dtype=np.float64).tolist()
+    xx, xy, yy = x * x, x * y, y * y
+    r2 = xx + yy
+    radial = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    return x * radial + 2.0 * p1 * xy + p2 * (r2 + 2.0 * xx), y * radial + p1 * (r2 + 2.0 * yy) + 2.0 * p2 * xy
 
 
 def ray_slopes(camera: CameraModel, rays_per_px: int = 1) -> FloatArray:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import importlib
+import importlib.metadata
 import os
+import re
 import shlex
 import sys
 import time
@@ -24,6 +26,7 @@ from simtoreal.deployment.settings import DeployConfig
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.episodes.settings import DatasetConfig, RecordConfig
+from simtoreal.export.settings import ExportConfig
 from simtoreal.schema import closest, dotted_keys, field_map, parse, type_at, unknown_key, without_none
 from simtoreal.serving.settings import ServeConfig
 from simtoreal.transfer.settings import FinetuneConfig
@@ -104,14 +107,20 @@ VERBS = {
         "serve a policy to a robot on another computer, or a robot to a policy",
         "simtoreal.serving.command:serve",
     ),
+    "export": Verb(
+        ExportConfig,
+        "write a bundle as ONNX for the robot's computer, with a proof",
+        "simtoreal.export.command:export",
+        goes_on=True,
+    ),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status.
 
-    0, 2 for an error that the message explains, 130 for Ctrl-C, or what the verb says: 3 for a harmful `finetune`, 4
-    for a `deploy` that was stopped.
+    0, 2 for an error that the message explains, 130 for Ctrl-C, or what the verb says: 3 for a harmful `finetune` or an
+    `export` whose proof failed, 4 for a `deploy` that was stopped.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -122,7 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ModuleNotFoundError) as error:
         if os.environ.get(TRACEBACK_ENV) == "1":
             traceback.print_exc()
-        _say_error(_one_line(error))
+        # Whoever raises it with advice of its own gives no name.
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        _say_error(_missing(missing) if missing and not missing.startswith("simtoreal") else _one_line(error))
         return EXIT_ERROR
 
 
@@ -264,6 +275,21 @@ def _one_line(error: Exception) -> str:
     text = " ".join(text.split()) or type(error).__name__
     explained = isinstance(error, ConfigError | DatasetError | OSError)
     return text if explained else f"{text} ({TRACEBACK_ENV}=1 shows where)"
+
+
+def _missing(module: str) -> str:
+    """What to install for a module that is not here: the extra that lists it, or the whole package."""
+    package = module.partition(".")[0]
+    extras = [
+        re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
+        for requirement in importlib.metadata.requires("simtoreal") or ()
+        if re.split(r"[^\w-]", requirement, maxsplit=1)[0].replace("-", "_").lower() == package.lower()
+    ]
+    needed = next((f"simtoreal[{extra[1]}]" for extra in extras if extra and extra[1] != "dev"), "simtoreal")
+    return (
+        f"this needs {package}, which is not installed here: pip install '{needed}'. The robot's computer, with what "
+        "robot-requirements.txt lists, runs exported policies and nothing else; the rest belongs on a workstation"
+    )
 
 
 def _say_error(text: str) -> None:

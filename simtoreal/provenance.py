@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import psutil
 import yaml
 
 import simtoreal
@@ -22,6 +21,7 @@ from simtoreal.usage import plain
 CONFIG_FILE = "config.yaml"
 PACKAGES = (
     "torch",
+    "onnxruntime",
     "pybullet",
     "stable-baselines3",
     "gymnasium",
@@ -73,7 +73,7 @@ def hardware() -> dict[str, Any]:
         "system": platform.platform(),
         "processor": _processor(),
         "num_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "gpu": _gpu(),
     }
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
@@ -157,3 +157,15 @@ def test_roll_pitch_and_yaw_turn_about_fixed_axes_in_that_order() -> None:
     # first the roll takes Y to Z, then the yaw leaves Z where it is
     np.testing.assert_allclose(frames.rotation_from_rpy((quarter, 0, quarter)) @ [0, 1, 0], [0, 0, 1], atol=1e-12)
     np.testing.assert_allclose(frames.rotation_from_rpy((quarter, 0, quarter)) @ [1, 0, 0], [0, 1, 0], atol=1e-12)
+
+
+@given(VECTORS, VECTORS)
+def test_looking_at_a_point_agrees_with_numpys_cross_product(eye, target):
+    up = np.array([0.0, 0.1, 1.0])
+    forward = np.subtract(target, eye)
+    assume(np.linalg.norm(np.cross(forward, up)) > 1e-3)
+    T = frames.look_at(eye, target, up)
+    right = np.cross(forward, up)
+    right, forward = right / np.linalg.norm(right), forward / np.linalg.norm(forward)
+    expected = np.stack([right, np.cross(forward, right), forward], axis=1)
+    np.testing.assert_allclose(T[:3, :3], expected, atol=1e-15)

@@ -81,7 +81,7 @@ def test_what_is_imported_is_declared() -> None:
     declared = {re.split(r"[<>=!\[; ]", name, maxsplit=1)[0] for name in PROJECT["project"]["dependencies"]}
     optional = {
         re.split(r"[<>=!\[; ]", name, maxsplit=1)[0]
-        for extra in ("backbones", "importers", "mujoco", "rerun", "serve", "wandb")
+        for extra in ("backbones", "export", "importers", "mujoco", "rerun", "serve", "wandb")
         for name in PROJECT["project"]["optional-dependencies"][extra]
     }
     known = {MODULES_OF.get(name, name) for name in declared | optional}

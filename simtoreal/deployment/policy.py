@@ -4,6 +4,7 @@ from pathlib import Path
 
 from simtoreal.contracts import Policy
 from simtoreal.deployment.settings import DeployConfig
+from simtoreal.policies.export_contract import GRAPH_FILE
 from simtoreal.preflight import find_bundle
 from simtoreal.realtime.asynchronous import AsynchronousPolicy
 from simtoreal.realtime.latency import LatencyCompensation, identified_latency_s
@@ -11,7 +12,6 @@ from simtoreal.realtime.smoothing import SmoothActions
 from simtoreal.safety.limits import SafetyLimits
 from simtoreal.schema import ConfigError
 
-EXPORTED = "encoder.onnx"
 _PATIENCE = 0.6  # of a period that the loop waits for the answer to the observation of this period
 _GIVE_UP_S = 1.0
 
@@ -26,14 +26,14 @@ def load_policy(config: DeployConfig, control_hz: float) -> Policy:
     if config.policy is not None:
         return _remote(config, 1.0 / control_hz)
     folder = find_bundle(config.bundle)
-    if (folder / EXPORTED).is_file():
+    if (folder / GRAPH_FILE).is_file():
         return _exported(folder)
     try:
         from simtoreal.policies.load import make_policy
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"bundle={config.bundle} runs in torch, and {error.name} is not installed here: export it where it is "
-            f"(simtoreal export), copy the folder with {EXPORTED}, or give policy=ws://HOST:PORT"
+            f"(simtoreal export), copy the folder with {GRAPH_FILE}, or give policy=ws://HOST:PORT"
         ) from error
     from simtoreal.bundle import load_bundle
 
@@ -69,7 +69,6 @@ def _remote(config: DeployConfig, deadline_s: float) -> Policy:
 
 
 def _exported(folder: Path) -> Policy:
-    import importlib
+    from simtoreal.policies.exported import load_exported
 
-    policy: Policy = importlib.import_module("simtoreal.policies.exported").load_exported(folder)
-    return policy
+    return load_exported(folder)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from simtoreal.bundle import Bundle, load_bundle
+from simtoreal.bundle import Bundle, is_exported, load_bundle
 from simtoreal.camera import CameraModel
 from simtoreal.contracts import Observation, Policy
 from simtoreal.envs.assets import AssetError
@@ -23,8 +23,10 @@ from simtoreal.envs.robot import load_robot
 from simtoreal.envs.worlds import WorldChoice, WorldName, open_cell, open_scenes
 from simtoreal.evaluation.records import EpisodeRecord, size_class
 from simtoreal.head_interface import HeadScale
+from simtoreal.policies.exported import load_exported
 from simtoreal.policies.grasp_policy import GraspPolicy, RandomPolicy
-from simtoreal.policies.load import HeadChoice, make_policy
+from simtoreal.policies.load import make_policy
+from simtoreal.policies.parts import HeadChoice
 from simtoreal.policies.servo import ServoHead
 from simtoreal.runtime import Step, Subscriber, run_episode
 
@@ -196,6 +198,9 @@ class Arena:
         if arm == "oracle":
             return GraspPolicy(privileged, ServoHead(), replace(self._scale(), max_opening_m=opening_m))
         bundle = self._need_bundle()
+        assert self.spec.bundle is not None
+        if is_exported(self.spec.bundle) and self.spec.grasps == "learned":
+            return load_exported(self.spec.bundle, self.spec.head, opening_m)
         # A policy trained with one gripper drives another: only the unit of opening changes.
         bundle = replace(bundle, scale=replace(bundle.scale, max_opening_m=opening_m))
         source = privileged if self.spec.grasps == "privileged" else None

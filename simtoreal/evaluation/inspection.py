@@ -78,7 +78,7 @@ def _part_rows(bundle: Bundle) -> list[tuple[str, str]]:
     if bundle.camera.placement != "wrist":
         edges = f"{100 * float(view['max_edge_m']):.0f} cm"
     rows = [
-        ("encoder", f"{bundle.encoder['name']}, {num_parameters(bundle.encoder_weights):,} parameters"),
+        ("encoder", f"{bundle.encoder['name']}, {_encoder_size(bundle)}"),
         ("head", _head(bundle)),
         ("modality", bundle.camera.modality),
         ("camera", f"{_placement(bundle)}, {model.width_px} x {model.height_px} px"),
@@ -95,6 +95,10 @@ def _part_rows(bundle: Bundle) -> list[tuple[str, str]]:
     if "training_wall_s" in bundle.figures:
         rows.append(("trained in", f"{bundle.figures['training_wall_s'] / 60:.0f} minutes"))
     return rows
+
+
+def _encoder_size(bundle: Bundle) -> str:
+    return f"{num_parameters(bundle.encoder_weights):,} parameters" if bundle.encoder_weights else "exported as a graph"
 
 
 def _angle_deg(num_px: int, focal_px: float) -> float:

@@ -162,7 +162,7 @@ def _bundle_hash(folder: Path | None) -> str:
     if folder is None:
         return ""
     digest = sha256()
-    for name in ("bundle.yaml", "encoder.safetensors", "head.safetensors"):
+    for name in ("bundle.yaml", "encoder.safetensors", "encoder.onnx", "head.safetensors"):
         path = folder / name
         digest.update(path.read_bytes() if path.exists() else b"")
     return digest.hexdigest()[:16]

@@ -15,7 +15,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from simtoreal.perception_error import PerceptionError
 from simtoreal.policies.encoders import EncoderSpec, GraspNet, build_encoder
-from simtoreal.policies.grasp_map import decode, targets
+from simtoreal.policies.grasp_map import decode
+from simtoreal.policies.grasp_targets import targets
 from simtoreal.policies.view import ViewSpec, channels
 from simtoreal.pretraining.checkpoints import load_checkpoint, save_checkpoint
 from simtoreal.pretraining.frame_sets import FrameSet, batches

@@ -25,7 +25,8 @@ from simtoreal.evaluation.results import EvaluationResult
 from simtoreal.evaluation.runner import EvaluationPlan, run_evaluation
 from simtoreal.head_interface import HeadScale
 from simtoreal.policies.encoders import EncoderSpec
-from simtoreal.policies.load import encoder_weights, view_record
+from simtoreal.policies.load import encoder_weights
+from simtoreal.policies.parts import view_record
 from simtoreal.policies.view import ViewSpec
 from simtoreal.preflight import find_bundle, find_camera
 from simtoreal.pretraining.card import write_card

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from simtoreal import camera, frames
 from simtoreal.contracts import FloatArray
 from simtoreal.policies.encoders import GraspNet
-from simtoreal.policies.grasp_map import Candidate, Viewpoint, decode, targets
+from simtoreal.policies.grasp_map import Candidate, Viewpoint, decode
+from simtoreal.policies.grasp_targets import targets
 from simtoreal.policies.load import as_grasp_map
 from simtoreal.policies.view import ViewSpec, channels, to_tensor
 from simtoreal.pretraining.frame_sets import FrameSet

@@ -19,7 +19,8 @@ from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.reader import DatasetReader
 from simtoreal.evaluation.output_files import write_text_atomic
 from simtoreal.policies.encoders import EncoderSpec
-from simtoreal.policies.load import encoder_weights, load_encoder, view_of
+from simtoreal.policies.load import encoder_weights, load_encoder
+from simtoreal.policies.parts import view_of
 from simtoreal.preflight import find_bundle, resolve_device
 from simtoreal.progress import Progress
 from simtoreal.provenance import provenance
@@ -35,7 +36,7 @@ from simtoreal.transfer.ledger_page import render_terminal, write_page
 from simtoreal.transfer.online import measure_online
 from simtoreal.transfer.selection import Search, choose, search
 from simtoreal.transfer.settings import FinetuneConfig
-from simtoreal.transfer.simulated import MAX_HELD_OUT, SimulatedFrames, load_simulated
+from simtoreal.transfer.simulated import MAX_HELD_OUT, SimulatedFrames, WantedFrames, load_simulated
 from simtoreal.transfer.strategy import AUTO, Strategy, load_strategy
 from simtoreal.transfer.trainer import Trainer, hash_of
 from simtoreal.transfer.training import Domain, Tuned
@@ -120,7 +121,11 @@ def _prepare(config: FinetuneConfig, labels: LabelSource, progress: Progress) ->
         config.episodes, Wanted(view_of(source), config.camera, config.max_frames), labels, cache_dir, progress
     )
     _check_episodes(config, data)
-    simulated = load_simulated(config, source, cache_dir, progress)
+    wanted = WantedFrames(
+        config.simulated_frames, config.simulated_objects, config.randomization, config.robot, config.seed,
+        config.workers,
+    )  # fmt: skip
+    simulated = load_simulated(wanted, source, cache_dir, progress) if wanted.num_frames else None
     domain = Domain(
         EncoderSpec(**source.encoder), view_of(source), load_encoder(source).requires_grad_(False), data.frames,
         simulated.train if simulated is not None else None, resolve_device(config.device),

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from simtoreal import frames as se3
 from simtoreal.contracts import FloatArray
-from simtoreal.policies.grasp_map import Viewpoint, in_view, targets
+from simtoreal.policies.grasp_map import Viewpoint, in_view
+from simtoreal.policies.grasp_targets import targets
 from simtoreal.policies.view import View, from_camera_row
 from simtoreal.transfer.labels import KnownGrasp
 

@@ -26,7 +26,8 @@ def untrained(modality: str) -> Bundle:
 
     from simtoreal.envs.camera_setup import CameraSetup
     from simtoreal.policies.encoders import EncoderSpec, build_encoder
-    from simtoreal.policies.load import encoder_weights, view_record
+    from simtoreal.policies.load import encoder_weights
+    from simtoreal.policies.parts import view_record
     from simtoreal.policies.view import ViewSpec
 
     view = ViewSpec(modality=modality, pixels=32)

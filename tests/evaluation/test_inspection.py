@@ -17,7 +17,8 @@ from simtoreal.evaluation.inspection import bundle_tables, num_parameters
 from simtoreal.head_interface import HeadScale
 from simtoreal.perception_error import PerceptionError
 from simtoreal.policies.encoders import EncoderSpec, build_encoder
-from simtoreal.policies.load import encoder_weights, view_record
+from simtoreal.policies.load import encoder_weights
+from simtoreal.policies.parts import view_record
 from simtoreal.policies.view import ViewSpec
 
 OVERALL = {"n_episodes": 200, "n_success": 188, "pc_success": 94.0, "pc_success_ci95": [89.8, 96.5]}

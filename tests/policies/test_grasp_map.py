@@ -19,8 +19,8 @@ from simtoreal.policies.grasp_map import (
     decode,
     in_view,
     read_again,
-    targets,
 )
+from simtoreal.policies.grasp_targets import targets
 
 PIXELS = 64
 

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from simtoreal import frames
 from simtoreal.contracts import GraspEstimate, Observation
-from simtoreal.policies.grasp_map import Viewpoint, in_view, targets
+from simtoreal.policies.grasp_map import Viewpoint, in_view
+from simtoreal.policies.grasp_targets import targets
 from simtoreal.policies.learned_grasps import LearnedGrasps, TrackingConfig
-from simtoreal.policies.view import ViewSpec, make_view
+from simtoreal.policies.view import View, ViewSpec
 
 SPEC = ViewSpec(modality="depth")
 LEFT = (0.47, -0.04, 0.02, 0.2)
@@ -36,9 +37,8 @@ class Tracker:
         self.seen: dict[Pose, float] = {}
         self.num_looks = 0
 
-    def _grasp_map(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _grasp_map(self, view: View) -> NDArray[np.float32]:
         self.num_looks += 1
-        view = make_view(self._observation, SPEC)
         poses = np.array(list(self.seen)).reshape(-1, 4)
         qualities = np.array(list(self.seen.values()))
         viewpoint = Viewpoint(view.K, view.T_base_view, view.yaw_rad, SPEC.pixels)

@@ -17,15 +17,8 @@ from simtoreal.head_interface import ACTION_DIM, OBSERVATION_DIM, HeadScale
 from simtoreal.perception_error import PerceptionError
 from simtoreal.policies.encoders import EncoderSpec, build_encoder
 from simtoreal.policies.learned_head import LearnedHead
-from simtoreal.policies.load import (
-    as_grasp_map,
-    encoder_weights,
-    load_encoder,
-    make_head,
-    make_policy,
-    view_of,
-    view_record,
-)
+from simtoreal.policies.load import as_grasp_map, encoder_weights, load_encoder, make_policy
+from simtoreal.policies.parts import make_head, view_of, view_record
 from simtoreal.policies.servo import ServoHead
 from simtoreal.policies.view import ViewSpec
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from simtoreal import frames as se3
 from simtoreal.policies.encoders import EncoderSpec, GraspNet, build_encoder
-from simtoreal.policies.grasp_map import Viewpoint, decode, targets
+from simtoreal.policies.grasp_map import Viewpoint, decode
+from simtoreal.policies.grasp_targets import targets
 from simtoreal.policies.view import ViewSpec
 from simtoreal.pretraining.frame_sets import FrameSet
 from simtoreal.pretraining.perception import (

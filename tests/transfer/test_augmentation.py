@@ -5,7 +5,8 @@ import pytest
 from bar_scenes import VIEW, draw, grasp_pose, look
 
 from simtoreal import camera, frames
-from simtoreal.policies.grasp_map import decode, targets
+from simtoreal.policies.grasp_map import decode
+from simtoreal.policies.grasp_targets import targets
 from simtoreal.policies.view import View, make_view
 from simtoreal.transfer.augmentation import Augmentation, augment, move_camera, relight
 from simtoreal.transfer.real_frames import view_rows, viewpoint_of

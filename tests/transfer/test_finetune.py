@@ -20,7 +20,8 @@ from simtoreal.episodes.errors import DatasetError
 from simtoreal.head_interface import HeadScale
 from simtoreal.perception_error import PerceptionError
 from simtoreal.policies.encoders import GraspNet
-from simtoreal.policies.load import encoder_weights, load_encoder, view_record
+from simtoreal.policies.load import encoder_weights, load_encoder
+from simtoreal.policies.parts import view_record
 from simtoreal.schema import ConfigError
 from simtoreal.transfer import arms, pipeline
 from simtoreal.transfer.pipeline import EXIT_HARMED, finetune

@@ -1,0 +1,46 @@
+"""What a bundle says of its policy, but for the encoder: no torch here, so that the robot's computer can read it."""
+
+from dataclasses import asdict
+from typing import Any, Literal
+
+from simtoreal.bundle import Bundle, BundleError
+from simtoreal.policies.grasp_policy import Head
+from simtoreal.policies.learned_head import LearnedHead
+from simtoreal.policies.servo import ServoHead
+from simtoreal.policies.view import ViewSpec
+
+HeadChoice = Literal["bundle", "servo", "learned"]
+
+
+def view_of(bundle: Bundle) -> ViewSpec:
+    """The view a bundle's encoder looks through.
+
+    Raises:
+        BundleError: the bundle describes a view that there is not.
+    """
+    try:
+        return ViewSpec(**{**bundle.view, "centre_m": tuple(bundle.view["centre_m"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"bundle.yaml: view: {error}") from error
+
+
+def view_record(view: ViewSpec) -> dict[str, Any]:
+    """A view as plain data for `bundle.yaml`."""
+    return {**asdict(view), "centre_m": list(view.centre_m)}
+
+
+def make_head(bundle: Bundle, choice: HeadChoice = "bundle") -> Head:
+    """The head that a bundle names, or the other one.
+
+    Raises:
+        BundleError: the bundle holds no learned head.
+    """
+    name = bundle.head if choice == "bundle" else choice
+    if name == "servo":
+        return ServoHead()
+    if not bundle.head_weights:
+        raise BundleError("head=learned, but the bundle holds no learned head; use head=servo or train stage=control")
+    try:
+        return LearnedHead(bundle.head_weights)
+    except ValueError as error:
+        raise BundleError(f"head.safetensors: {error}") from error
