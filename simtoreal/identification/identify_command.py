@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from simtoreal.identification.response import PYBULLET_LEAD_S, Response
 from simtoreal.identification.settings import IdentifyConfig
 from simtoreal.identification.study import MIN_EPISODES, EpisodeStudy, Study, combine, open_camera, study_episode
 from simtoreal.identified import Identified
-from simtoreal.progress import Progress
+from simtoreal.progress import Bar, Progress
 from simtoreal.schema import ConfigError
 
 IDENTIFIED_FILE = "identified.yaml"
@@ -40,13 +41,12 @@ def identify(config: IdentifyConfig) -> int:
         raise ConfigError("episodes must be given: episodes=DIR, a dataset of `simtoreal record` or `simtoreal import`")
     progress = Progress()
     with DatasetReader(config.episodes, skip_broken=True) as reader:
-        robot_name = _robot_of(reader, config)
+        robot_name, robot = _robot_of(reader, config)
         studied = _study(reader, config, progress)
-        control_hz = float(
-            np.median([1.0 / s.log.period_s for s in studied if not isinstance(s.log, str)] or [reader[0].info.fps])
-        )
+        periods = [found.log.period_s for found in studied if not isinstance(found.log, str)]
+        control_hz = 1.0 / float(np.median(periods)) if periods else reader[0].info.fps
     study = combine(studied)
-    replay = _match(study, load_robot(robot_name), config.base, progress) if robot_name else {}
+    replay = _match(study, robot, config.base, progress)
     ranges = ranges_around(study.posterior, config.base, PYBULLET_LEAD_S if _is_foreign(study) else 0.0)
     identified = Identified(
         robot_name, control_hz, len(studied), study.posterior, study.unidentified, ranges, replay, str(config.episodes)
@@ -68,8 +68,8 @@ def identify_folder(folder: Path, base: str = "default", max_episodes: int = 60)
         )
 
 
-def _robot_of(reader: DatasetReader, config: IdentifyConfig) -> str:
-    """The robot whose arm is matched; empty where nobody says.
+def _robot_of(reader: DatasetReader, config: IdentifyConfig) -> tuple[str, RobotSpec | None]:
+    """The name of the robot, empty where nobody says, and its description, None where there is none.
 
     Raises:
         DatasetError: too few episodes, or of several robots.
@@ -93,8 +93,9 @@ def _robot_of(reader: DatasetReader, config: IdentifyConfig) -> str:
         robot = load_robot(config.robot)
         if named and robot.name != named:
             raise ConfigError(f"robot={config.robot} is {robot.name}, but the episodes are of {named}: leave it out")
-        return config.robot
-    return named if named in ("panda", "kuka") else ""
+        return robot.name, robot
+    is_shipped = bool(named) and (resources.files("simtoreal.configs") / "robot" / f"{named}.yaml").is_file()
+    return named, load_robot(named) if is_shipped else None
 
 
 def _study(reader: DatasetReader, config: IdentifyConfig, progress: Progress) -> list[EpisodeStudy]:
@@ -113,11 +114,16 @@ def _is_foreign(study: Study) -> bool:
     return not all(log.domain == "pybullet" for log in study.logs)
 
 
-def _match(study: Study, robot: RobotSpec, base: str, progress: Progress) -> dict[str, object]:
+def _match(study: Study, robot: RobotSpec | None, base: str, progress: Progress) -> dict[str, object]:
     """Finds the simulator's tracking lag on two thirds of the episodes, and judges by the others."""
     pairs = study.responses()
     judged = [pair for i, pair in enumerate(pairs) if i % 3 == 2][:_MAX_JUDGED]
     fitted = [pair for i, pair in enumerate(pairs) if i % 3 != 2][:_MAX_MATCHED]
+    if robot is None:
+        study.unidentified["tracking_lag_s"] = (
+            "no simulated arm to replay the logs with: give robot=NAME or a YAML file"
+        )
+        return {}
     if len(fitted) < MIN_EPISODES or not judged:
         study.unidentified["tracking_lag_s"] = "three episodes with a known response are needed to match and to judge"
         return {}
@@ -135,9 +141,13 @@ def _match(study: Study, robot: RobotSpec, base: str, progress: Progress) -> dic
 
 
 def _judge(
-    replay: ArmReplay, judged: list[tuple[MotionLog, Response]], settings: tuple[Settings, Settings], bar: object
+    replay: ArmReplay, judged: list[tuple[MotionLog, Response]], settings: tuple[Settings, Settings], bar: Bar
 ) -> dict[str, object]:
-    errors = np.array([[replay_error_m(log, replay.run(log, each)) for each in settings] for log, _ in judged])
+    rows = []
+    for log, _ in judged:
+        rows.append([replay_error_m(log, replay.run(log, each)) for each in settings])
+        bar.advance()
+    errors = np.array(rows)
     before, after = (float(value) for value in errors.mean(axis=0))
     return {
         "held_out_episodes": [log.episode for log, _ in judged],

@@ -47,8 +47,10 @@ def write_page(out_dir: Path, study: Study, identified: Identified, command: str
     """
     content = ReportContent(
         title="Identified from logs",
-        lead=f"{identified.num_episodes} episodes of {identified.robot or 'an unnamed robot'}. {_replay_text(identified)}",
-        tables=[_posterior_table(identified), _unknown_table(identified), _range_table(identified), _episode_table(study)],
+        lead=f"{identified.num_episodes} episodes of {identified.robot or 'some arm'}. {_replay_text(identified)}",
+        tables=[
+            _posterior_table(identified), _unknown_table(identified), _range_table(identified), _episode_table(study),
+        ],
         training_plots=_plots(study),
         facts={"episodes": identified.episodes, "control rate": f"{identified.control_hz:.1f} Hz"},
         command=command,
@@ -112,8 +114,9 @@ def _plots(study: Study) -> list[CurvePlot]:
     lags = [found.image_lag for found in study.episodes if isinstance(found.image_lag, ImageLag)]
     if lags:
         errors = np.mean([lag.errors_px for lag in lags], axis=0)
-        plots.append(CurvePlot("Pictures against forward kinematics", "pictures later than their stamps (s)",
-                               "distance of scene points (px)", [Curve("mean of episodes", LAGS_S.tolist(), errors.tolist())]))  # fmt: skip
+        curve = Curve("mean of episodes", LAGS_S.tolist(), errors.tolist())
+        title, x_label = "Pictures against forward kinematics", "pictures later than their stamps (s)"
+        plots.append(CurvePlot(title, x_label, "distance of scene points (px)", [curve]))
     return plots
 
 

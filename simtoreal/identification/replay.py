@@ -14,7 +14,7 @@ from simtoreal.envs.scene import Scene
 from simtoreal.envs.world_sample import DynamicsSample, TimingSample, WorldSample
 from simtoreal.identification.motion_log import FloatArray, MotionLog
 
-_TABLE_M = -0.25  # far below: an open-loop replay must not land on a table that was a little lower
+_TABLE_M = -0.25  # far below, and the limits of the workspace with it: a replay must not land on it
 _APPROACH_STEPS, _REST_STEPS = 80, 15
 _NEAR_M = 0.0005
 _LAGS_S = (0.0, 0.02, 0.045, 0.075, 0.11, 0.16, 0.24)
@@ -39,8 +39,7 @@ class ArmReplay:
     """A simulated arm without objects that does what logs say. Use as a context manager."""
 
     def __init__(self, robot: RobotSpec) -> None:
-        low = robot.workspace_low_m
-        self._cell = BulletCell(replace(robot, workspace_low_m=(low[0], low[1], low[2] - _TABLE_M)), None)
+        self._cell = BulletCell(robot, None)
 
     def __enter__(self) -> "ArmReplay":
         return self

@@ -10,7 +10,7 @@ from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.reader import DatasetReader, RecordedEpisode
 from simtoreal.identification.image_lag import ImageLag, image_lag
 from simtoreal.identification.jaw_motion import jaw_travels, opening_error_m
-from simtoreal.identification.motion_log import FloatArray, MotionLog, read_motion
+from simtoreal.identification.motion_log import MotionLog, read_motion
 from simtoreal.identification.observation_age import ObservationAge, observation_age
 from simtoreal.identification.posterior import pool
 from simtoreal.identification.response import ArmModel, Response, fit_arm, fit_response
@@ -18,6 +18,7 @@ from simtoreal.identified import ACTION_LATENCY, OBSERVATION_LATENCY, ROUND_TRIP
 
 MIN_EPISODES = 2
 _STAMP_RESOLUTION_S, _FIT_RESOLUTION_S, _IMAGE_RESOLUTION_S = 0.001, 0.002, 0.003
+_HIDDEN_S = 0.012  # stamps are believed unless pictures contradict them by more than this
 _DEFAULT_KEPT = "keeps the range of the base randomization"
 
 
@@ -125,7 +126,6 @@ def _pool_observations(study: Study) -> None:
     _keep(study, "image_lag_s", [(lag.lag_s, lag.sd_s) for lag in known],
           ("scene points against forward kinematics", _first_reason(lags)), _IMAGE_RESOLUTION_S)  # fmt: skip
     hidden = study.posterior.get("image_lag_s")
-    # Stamps are believed unless pictures contradict them by more than both are sure of.
     extra_s = hidden.mean if hidden is not None and hidden.low > _HIDDEN_S else 0.0
     how = "capture times against control periods" + (", and pictures later than their stamps" if extra_s else "")
     for name, values in (
@@ -135,9 +135,6 @@ def _pool_observations(study: Study) -> None:
         ("dropped_frame_frac", [(age.missing_frac, 0.01) for age in ages]),
     ):
         _keep(study, name, values, (how, why), _STAMP_RESOLUTION_S)
-
-
-_HIDDEN_S = 0.012
 
 
 def _pool_response(study: Study) -> None:
@@ -179,9 +176,3 @@ def _pool_jaws(study: Study) -> None:
 def _first_reason(found: Sequence[object]) -> str:
     reasons = [text for text in found if isinstance(text, str)]
     return max(set(reasons), key=reasons.count) if reasons else ""
-
-
-def held_out(num: int) -> tuple[FloatArray, FloatArray]:
-    """Positions of the episodes that are fitted, and of every third one, by which the fit is judged."""
-    judged = np.arange(num) % 3 == 2
-    return np.flatnonzero(~judged).astype(np.float64), np.flatnonzero(judged).astype(np.float64)
