@@ -13,6 +13,7 @@ from simtoreal.policies.encoders import EncoderSpec, GraspNet, build_encoder, fo
 from simtoreal.policies.grasp_policy import GraspPolicy, Head
 from simtoreal.policies.learned_grasps import GraspMap, LearnedGrasps
 from simtoreal.policies.learned_head import LearnedHead
+from simtoreal.policies.residual_head import ResidualHead, split_residual
 from simtoreal.policies.servo import ServoHead
 from simtoreal.policies.view import ViewSpec
 
@@ -70,18 +71,18 @@ def as_grasp_map(net: GraspNet, device: str = "cpu") -> GraspMap:
 
 
 def make_head(bundle: Bundle, choice: HeadChoice = "bundle") -> Head:
-    """The head that a bundle names, or the other one.
+    """The head that a bundle names, with the residual that was learned for it, or the other one without any.
 
     Raises:
         BundleError: the bundle holds no learned head.
     """
     name = bundle.head if choice == "bundle" else choice
-    if name == "servo":
-        return ServoHead()
-    if not bundle.head_weights:
+    weights, residual = split_residual(bundle.head_weights)
+    if name == "learned" and not weights:
         raise BundleError("head=learned, but the bundle holds no learned head; use head=servo or train stage=control")
     try:
-        return LearnedHead(bundle.head_weights)
+        head: Head = ServoHead() if name == "servo" else LearnedHead(weights)
+        return ResidualHead(head, residual) if residual and choice == "bundle" else head
     except ValueError as error:
         raise BundleError(f"head.safetensors: {error}") from error
 

@@ -1,14 +1,21 @@
 """Pretraining in the simulator that logs of a real arm have corrected."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import yaml
 
-from simtoreal.config import ConfigError, PretrainConfig
+from simtoreal.bundle import Bundle
+from simtoreal.config import ConfigError, PretrainConfig, Stage
+from simtoreal.envs.gym_envs import EnvConfig
 from simtoreal.envs.randomization import Randomization, load_randomization
 from simtoreal.envs.robot import load_robot
 from simtoreal.evaluation.output_files import write_text_atomic
 from simtoreal.identified import Identified, load_identified
+from simtoreal.policies.learned_head import Weights
+from simtoreal.pretraining.control import ControlPlan, ControlRun, train_head
+from simtoreal.pretraining.tracking import NoTracker
+from simtoreal.progress import Progress
 
 _FILE = "randomization.yaml"
 
@@ -40,3 +47,29 @@ def in_identified_world(config: PretrainConfig) -> PretrainConfig:
 def with_identified(ranges: Randomization, identified: Identified) -> Randomization:
     """These ranges with what was identified in their places."""
     return ranges.updated({name: group for name, group in identified.randomization.items() if name != "base"})
+
+
+def retrain_head(bundle: Bundle, identified: Path, out: Path, draws: tuple[int, int], progress: Progress) -> Weights:
+    """A head for a bundle in the simulator that logs have corrected, against the error that the bundle states.
+
+    Args:
+        identified: file of `simtoreal identify`.
+        out: folder of checkpoints, with which an interrupted training goes on.
+        draws: seed, and number of worker processes.
+    """
+    seed, workers = draws
+    config = in_identified_world(
+        PretrainConfig(
+            stage=Stage.CONTROL, bundle="default", identified=identified, out=out, seed=seed, workers=workers
+        )
+    )
+    plan = config.plan.control
+    return train_head(
+        EnvConfig(config.objects, config.randomization, config.robot, perception_error=bundle.error),
+        ControlPlan(
+            algorithm=config.algorithm.value, total_steps=plan.total_steps, num_envs=plan.num_envs,
+            learning_starts=plan.learning_starts, batch_size=plan.batch_size, gamma=plan.gamma, net_arch=plan.net_arch,
+            seed=seed, cloning_steps=plan.cloning_steps, target=config.randomization,
+        ),
+        ControlRun(out / "checkpoints", True, NoTracker(), progress),
+    )  # fmt: skip
