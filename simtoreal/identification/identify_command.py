@@ -39,18 +39,7 @@ def identify(config: IdentifyConfig) -> int:
     """
     if config.episodes is None:
         raise ConfigError("episodes must be given: episodes=DIR, a dataset of `simtoreal record` or `simtoreal import`")
-    progress = Progress()
-    with DatasetReader(config.episodes, skip_broken=True) as reader:
-        robot_name, robot = _robot_of(reader, config)
-        studied = _study(reader, config, progress)
-        periods = [found.log.period_s for found in studied if not isinstance(found.log, str)]
-        control_hz = 1.0 / float(np.median(periods)) if periods else reader[0].info.fps
-    study = combine(studied)
-    replay = _match(study, robot, config.base, progress)
-    ranges = ranges_around(study.posterior, config.base, PYBULLET_LEAD_S if _is_foreign(study) else 0.0)
-    identified = Identified(
-        robot_name, control_hz, len(studied), study.posterior, study.unidentified, ranges, replay, str(config.episodes)
-    )
+    study, identified = find_out(config, config.episodes, Progress())
     write_text_atomic(config.out / IDENTIFIED_FILE, yaml.safe_dump(identified.to_plain(), sort_keys=False))
     page = write_page(config.out, study, identified, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
     console = Console()
@@ -60,12 +49,25 @@ def identify(config: IdentifyConfig) -> int:
     return 0 if study.posterior else 1
 
 
-def identify_folder(folder: Path, base: str = "default", max_episodes: int = 60) -> Study:
-    """What the episodes of a folder say, without a simulator and without files."""
+def find_out(config: IdentifyConfig, folder: Path, progress: Progress) -> tuple[Study, Identified]:
+    """What the episodes of a folder say, replay in the simulator included; writes nothing.
+
+    Raises:
+        ConfigError: the robot is another one.
+        DatasetError: the dataset cannot be read, or holds too few episodes.
+    """
     with DatasetReader(folder, skip_broken=True) as reader:
-        return combine(
-            _study(reader, IdentifyConfig(episodes=folder, base=base, max_episodes=max_episodes), Progress())
-        )
+        robot_name, robot = _robot_of(reader, config)
+        studied = _study(reader, config, progress)
+        periods = [found.log.period_s for found in studied if not isinstance(found.log, str)]
+        control_hz = 1.0 / float(np.median(periods)) if periods else reader[0].info.fps
+    study = combine(studied)
+    replay = _match(study, robot, config.base, progress)
+    ranges = ranges_around(study.posterior, config.base, PYBULLET_LEAD_S if _is_foreign(study) else 0.0)
+    identified = Identified(
+        robot_name, control_hz, len(studied), study.posterior, study.unidentified, ranges, replay, str(folder)
+    )
+    return study, identified
 
 
 def _robot_of(reader: DatasetReader, config: IdentifyConfig) -> tuple[str, RobotSpec | None]:

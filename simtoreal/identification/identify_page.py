@@ -88,7 +88,7 @@ def _episode_table(study: Study) -> Table:
     rows = []
     fits = {log.episode: found for log, found in zip(study.logs, study.fitted.responses, strict=True)}
     for found in study.episodes:
-        fit = fits.get(found.index, found.log)
+        fit = found.log if isinstance(found.log, str) else fits[found.index]
         told = (
             (fit, "", "") if isinstance(fit, str)
             else (f"{1e3 * fit.dead_time_s:.0f}", f"{1e3 * fit.lag_s:.0f}", f"{1e3 * fit.error_m:.2f}")

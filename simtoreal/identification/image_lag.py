@@ -76,7 +76,9 @@ def _pairs(
     episode: RecordedEpisode, name: str, poses: Track[FloatArray], until_s: float
 ) -> list[tuple[PosedImage, PosedImage]]:
     """Neighbouring pictures between which the camera moved, before the jaws close on anything."""
-    info, pairs, last = episode.info.cameras[name], [], None
+    info = episode.info.cameras[name]
+    pairs: list[tuple[PosedImage, PosedImage]] = []
+    last: PosedImage | None = None
     for index in range(len(episode)):
         frame = episode.frame(index, cameras=(name,))
         image = frame.images.get(name)

@@ -1,4 +1,4 @@
-"""Heads from logs: cloning, advantage-weighted regression, and a bounded residual; all anchored to the head they start from.
+"""Heads from logs: cloning, advantage-weighted regression, a bounded residual; all stay near the head they start from.
 
 Behaviour cloning imitates successes. Advantage-weighted regression (Peng et al. 2019, arXiv 1910.00177) imitates
 everything by how much better it went than could be expected there, failures included. A residual learns with the same
@@ -39,9 +39,9 @@ class Learned(NamedTuple):
 
 def advantage_weights(data: Transitions, train: NDArray[np.bool_]) -> NDArray[np.float32]:
     """(N,) how much each period is worth imitating; the value of a state is a ridge regression on training episodes."""
-    X = np.column_stack([data.observations, np.ones(len(data.observations))]).astype(np.float64)
-    A, y = X[train], data.returns[train].astype(np.float64)
-    value = X @ np.linalg.solve(A.T @ A + _RIDGE * np.eye(X.shape[1]), A.T @ y)
+    states = np.column_stack([data.observations, np.ones(len(data.observations))]).astype(np.float64)
+    A, y = states[train], data.returns[train].astype(np.float64)
+    value = states @ np.linalg.solve(A.T @ A + _RIDGE * np.eye(states.shape[1]), A.T @ y)
     weights = np.minimum(np.exp((data.returns - value) / _TEMPERATURE), _MAX_WEIGHT)
     return np.asarray(weights / weights[train].mean(), dtype=np.float32)
 

@@ -1,4 +1,4 @@
-"""What a head would have seen in recorded episodes, and what was done there, through the interface that it has at run time."""
+"""What a head would have seen in recorded episodes, and what was done there, through its interface at run time."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

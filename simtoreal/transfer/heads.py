@@ -52,8 +52,8 @@ def check_head(config: FinetuneConfig, bundle: Bundle) -> None:
     """
     if config.head in (HeadStrategy.CLONE, HeadStrategy.AWR) and not split_residual(bundle.head_weights)[0]:
         raise ConfigError(
-            f"head={config.head.value} starts from a learned head, and the bundle holds none: give head=residual, which "
-            "works on the scripted servo, or train one with `simtoreal pretrain stage=control bundle=...`"
+            f"head={config.head.value} starts from a learned head, and the bundle holds none: give head=residual, "
+            "which works on the scripted servo, or train one with `simtoreal pretrain stage=control bundle=...`"
         )
 
 
@@ -104,8 +104,8 @@ def _transitions(job: HeadJob) -> Transitions:
     if num < MIN_EPISODES or good < MIN_SUCCESSES:
         raise DatasetError(
             f"has {num} episodes with commands and a known outcome, {good} of them successes; head="
-            f"{job.config.head.value} needs {MIN_EPISODES} and {MIN_SUCCESSES}: record more, mark success when importing, "
-            "or give head=identified, which learns from failures too",
+            f"{job.config.head.value} needs {MIN_EPISODES} and {MIN_SUCCESSES}: record more, mark success when "
+            "importing, or give head=identified, which learns from failures too",
             file=folder,
         )
     return data

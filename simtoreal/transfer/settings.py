@@ -36,8 +36,8 @@ class FinetuneConfig:
     )
     head: HeadStrategy = option(
         HeadStrategy.AUTO,
-        "policy head: auto keeps it and says whether it is what to fix, keep does not look; identified trains it anew in "
-        "the simulator that the logs correct; clone, awr and residual learn from the logs",
+        "policy head: auto keeps it and says whether it is what to fix, keep does not look; identified trains it anew "
+        "in the simulator that the logs correct; clone, awr and residual learn from the logs",
     )
     out: Path = option(Path("runs/finetune"), "run folder; the bundle is written to its folder bundle/")
     budget_s: float = option(

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from lagging_arm import JAW_SPEED_M_S, LaggingArm
 
 from simtoreal import cli
 from simtoreal.envs.randomization import load_randomization
 from simtoreal.identified import load_identified
-from lagging_arm import JAW_SPEED_M_S, LaggingArm
 
 
 def identify(folder: Path, out: Path, *more: str) -> int:

@@ -2,9 +2,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from lagging_arm import LaggingArm
 
 from simtoreal.identification.response import fit_arm, fit_response, step_response
-from lagging_arm import LaggingArm
 
 
 @pytest.mark.parametrize("hz", [20.0, 33.0, 50.0])
