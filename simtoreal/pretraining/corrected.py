@@ -10,7 +10,7 @@ from simtoreal.config import ConfigError, PretrainConfig, Stage
 from simtoreal.envs.gym_envs import EnvConfig
 from simtoreal.envs.randomization import Randomization, load_randomization
 from simtoreal.envs.robot import load_robot
-from simtoreal.evaluation.output_files import write_text_atomic
+from simtoreal.evaluation.output_files import make_folder, write_text_atomic
 from simtoreal.identified import Identified, load_identified
 from simtoreal.policies.learned_head import Weights
 from simtoreal.pretraining.control import ControlPlan, ControlRun, train_head
@@ -38,7 +38,7 @@ def in_identified_world(config: PretrainConfig) -> PretrainConfig:
             f"identified={config.identified} speaks of {identified.robot}, and robot={config.robot} is to be trained: "
             "identify that one, or give robot=" + identified.robot
         )
-    path = config.out / _FILE
+    path = make_folder(config.out) / _FILE
     corrected = with_identified(load_randomization(config.randomization), identified)
     write_text_atomic(path, yaml.safe_dump(corrected.to_plain(), sort_keys=False))
     return replace(config, randomization=str(path))

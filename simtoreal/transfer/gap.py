@@ -65,7 +65,9 @@ def gap_online(
         heads.insert(1, ("retrained", retrained, "bundle"))
     kinds: tuple[Grasps, ...] = ("learned", "privileged")
     cells = [Cell(grasps, name, folder, choice) for grasps in kinds for name, folder, choice in heads]
-    records = {(cell.grasps, cell.head): _run(config, cell, progress) for cell in cells}
+    records: dict[tuple[str, str], Sequence[EpisodeRecord]] = {
+        (cell.grasps, cell.head): _run(config, cell, progress) for cell in cells
+    }
     return judge_cells(records, config.seed)
 
 

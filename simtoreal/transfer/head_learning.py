@@ -63,8 +63,9 @@ def learn_residual(data: Transitions, seed: int) -> Learned:
 
 
 def _training(data: Transitions) -> NDArray[np.bool_]:
-    order = np.unique(data.episode)
-    return np.asarray(~np.isin(data.episode, order[_HELD_OUT_EVERY - 1 :: _HELD_OUT_EVERY]))
+    kinds = (np.unique(data.episode[data.success == kind]) for kind in (True, False))
+    held_out = np.concatenate([order[_HELD_OUT_EVERY - 1 :: _HELD_OUT_EVERY] for order in kinds])
+    return np.asarray(~np.isin(data.episode, held_out))
 
 
 class _Copied(nn.Module):
@@ -92,8 +93,8 @@ class _Copied(nn.Module):
         """As `LearnedHead` reads it."""
         weights: Weights = {}
         for i, layer in enumerate(self.layers):
-            weights[f"layers.{i}.weight"] = layer.weight.detach().numpy().copy()  # type: ignore[operator,union-attr]
-            weights[f"layers.{i}.bias"] = layer.bias.detach().numpy().copy()  # type: ignore[operator,union-attr]
+            weights[f"layers.{i}.weight"] = layer.weight.detach().numpy().copy()  # type: ignore[operator]
+            weights[f"layers.{i}.bias"] = layer.bias.detach().numpy().copy()  # type: ignore[operator]
         return weights | ({OUTPUT_CLIP: np.ones(1, dtype=np.float32)} if self._clips else {})
 
 
@@ -150,9 +151,9 @@ def _learn(data: Transitions, net: "_Copied | _Residual", weights: NDArray[np.fl
 def _error_of(
     data: Transitions, weights: NDArray[np.float32], held: NDArray[np.bool_]
 ) -> Callable[[Tensor], NDArray[np.float64]]:
-    """The weighted error of actions in each held-out episode."""
-    episodes = [held & (data.episode == number) for number in np.unique(data.episode[held])]
-    known = [rows for rows in episodes if weights[rows].sum() > 0]
+    """The weighted error of actions in each held-out episode that ended well."""
+    good = np.unique(data.episode[held & data.success])
+    known = [held & (data.episode == number) for number in good]
 
     def errors(said: Tensor) -> NDArray[np.float64]:
         apart = np.abs(said.numpy() - data.actions).mean(axis=1)

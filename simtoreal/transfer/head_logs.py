@@ -26,13 +26,6 @@ class Transitions(NamedTuple):
     success: NDArray[np.bool_]  # (N,) of the episode
     episode: NDArray[np.int64]  # (N,) position in the dataset
 
-    def of(self, keep: NDArray[np.bool_]) -> "Transitions":
-        """Some of them."""
-        return Transitions(*(column[keep] for column in self))
-
-    def __len__(self) -> int:  # of control periods, not of columns
-        return int(self[0].shape[0])
-
 
 class Seen(NamedTuple):
     """One control period of a log as a policy meets it."""
@@ -86,7 +79,7 @@ def read_transitions(
     reader: DatasetReader, camera: str, source: GraspSource, base: BaseHead, scale: HeadScale
 ) -> Transitions:
     """Transitions of all episodes whose outcome is known; empty where there are none."""
-    parts = []
+    parts: list[tuple[NDArray[np.generic], ...]] = []
     for position in range(len(reader)):
         episode = reader[position]
         if episode.end.success is None or camera not in episode.info.cameras:
@@ -101,6 +94,8 @@ def read_transitions(
     if not parts:
         empty = np.zeros((0, 1), dtype=np.float32)
         return Transitions(empty, empty, empty, empty[:, 0], np.zeros(0, dtype=bool), np.zeros(0, dtype=np.int64))
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    kinds = (np.float32, np.float32, np.float32, np.float32, np.bool_, np.int64)
-    return Transitions(*(column.astype(kind) for column, kind in zip(columns, kinds, strict=True)))
+    vectors_, actions_, wanted_, returns_, success, episodes = (np.concatenate(c) for c in zip(*parts, strict=True))
+    return Transitions(
+        vectors_.astype(np.float32), actions_.astype(np.float32), wanted_.astype(np.float32),
+        returns_.astype(np.float32), success.astype(np.bool_), episodes.astype(np.int64),
+    )  # fmt: skip

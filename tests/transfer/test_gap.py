@@ -11,9 +11,9 @@ from simtoreal.transfer.gap_page import gap_tables
 
 def records(rate: float, num: int = 60) -> list[EpisodeRecord]:
     return [
-        EpisodeRecord(i, f"0-{i}-0", f"object {i % 9}", "random", "small", i < rate * num, "", 1, 3.0,
+        EpisodeRecord(i, f"0-{i}-0", f"object {i % 9}", "random", "small", good, "" if good else "missed", 1, 3.0,
                       target_name=f"object {i % 9}")
-        for i in range(num)
+        for i, good in enumerate([i < rate * num for i in range(num)])
     ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pytest
 from simtoreal import frames
 from simtoreal.bundle import load_bundle
 from simtoreal.contracts import Action, GraspEstimate, Observation
-from simtoreal.head_interface import ACTION_DIM, OBSERVATION_DIM, HeadScale
+from simtoreal.head_interface import ACTION_DIM, NUM_RECENT_ACTIONS, OBSERVATION_DIM, HeadScale
 from simtoreal.policies.grasp_policy import GraspPolicy
 from simtoreal.policies.learned_head import LearnedHead
 from simtoreal.policies.load import make_head
@@ -62,8 +62,12 @@ class Noting:
 def test_a_log_shows_a_head_what_it_saw_at_run_time():
     periods, vectors = drive(Noting())
     seen, actions, base = replay_interface(periods, Fixed(), ServoHead(), HeadScale())
-    np.testing.assert_allclose(np.stack(seen), np.stack(vectors), atol=1e-5)
+    arm = OBSERVATION_DIM - NUM_RECENT_ACTIONS * ACTION_DIM
+    np.testing.assert_allclose(np.stack(seen)[:, :arm], np.stack(vectors)[:, :arm], atol=1e-5)
     # Steps longer than the largest one are shortened together, so only their direction comes back.
+    shown, known = (np.stack(rows)[:, arm:].reshape(-1, ACTION_DIM) for rows in (seen, vectors))
+    np.testing.assert_allclose(shown[:, 3:], known[:, 3:], atol=1e-5)
+    np.testing.assert_allclose(np.cross(shown[:, :3], known[:, :3]), 0.0, atol=1e-5)
     motion = np.linalg.norm(np.stack(base)[:, :3], axis=1) <= 1.0
     assert motion.sum() > 20
     np.testing.assert_allclose(np.stack(actions)[motion][:, :4], np.stack(base)[motion][:, :4], atol=1e-6)
