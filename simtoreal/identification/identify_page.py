@@ -124,8 +124,9 @@ def _replay_text(identified: Identified) -> str:
     replay = identified.replay
     if not replay:
         return "No log was replayed in the simulator."
+    num = len(replay["held_out_episodes"])
     return (
-        f"Replay in the simulator, {len(replay['held_out_episodes'])} held-out episodes: the tool is "
+        f"Replay in the simulator, {num} held-out episode{'s' if num != 1 else ''}: the tool is "
         f"{replay['before_mm']:.1f} mm from the log with the middle of the base ranges, {replay['after_mm']:.1f} mm "
         "with what was identified (root mean square)."
     )
