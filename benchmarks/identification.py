@@ -3,7 +3,8 @@
     python benchmarks/identification.py [--quick]        (pip install -e '.[mujoco]')
 
 Four episodes of the oracle for every latency, world and seed; observation and action latency are the same, everything
-else is as in randomization=default and reality=default. What is recorded is kept in runs/benchmarks/identification.
+else is as in randomization=default and reality=default. What is recorded and identified is kept in
+runs/benchmarks/identification: delete it there after a change to identification.
 """
 
 import os
@@ -82,8 +83,10 @@ def identified(folder: Path, case: tuple[str, float, int], episodes: int) -> Ide
     (folder / "truth.yaml").write_text(yaml.safe_dump(truth))
     run("record", f"controller={world}", f"{key}={folder / 'truth.yaml'}", f"episodes={episodes}", f"seed={seed}",
         "image_width_px=128", "image_height_px=96", f"out={folder / 'episodes'}")  # fmt: skip
-    run("identify", f"episodes={folder / 'episodes'}", f"out={folder / 'identified'}")
-    return load_identified(folder / "identified" / "identified.yaml")
+    file = folder / "identified" / "identified.yaml"
+    if not file.is_file():
+        run("identify", f"episodes={folder / 'episodes'}", f"out={file.parent}")
+    return load_identified(file)
 
 
 def run(*words: str) -> None:
