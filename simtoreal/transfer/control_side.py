@@ -9,7 +9,7 @@ import yaml
 from simtoreal.bundle import Bundle, save_bundle
 from simtoreal.envs.randomization import load_randomization
 from simtoreal.episodes.errors import DatasetError
-from simtoreal.evaluation.output_files import write_text_atomic
+from simtoreal.evaluation.output_files import make_folder, write_text_atomic
 from simtoreal.identification.identify_command import IDENTIFIED_FILE, find_out
 from simtoreal.identification.settings import IdentifyConfig
 from simtoreal.identified import Identified
@@ -87,5 +87,5 @@ def _identify(config: FinetuneConfig, progress: Progress) -> tuple[Identified | 
         return None, str(error)
     if not identified.posterior:
         return None, "; ".join(sorted(set(identified.unidentified.values())))
-    write_text_atomic(config.out / IDENTIFIED_FILE, yaml.safe_dump(identified.to_plain(), sort_keys=False))
+    write_text_atomic(make_folder(config.out) / IDENTIFIED_FILE, yaml.safe_dump(identified.to_plain(), sort_keys=False))
     return identified, ""
