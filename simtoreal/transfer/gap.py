@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from simtoreal.bundle import load_bundle
 from simtoreal.config import World
 from simtoreal.envs.assets import default_cache_dir
 from simtoreal.envs.randomization import Randomization, load_randomization
@@ -60,14 +61,18 @@ def gap_online(
     """
     if config.world is None:
         return None
-    heads: list[tuple[str, Path, HeadChoice]] = [("source", source, "bundle"), ("oracle", source, "servo")]
-    if retrained is not None:
-        heads.insert(1, ("retrained", retrained, "bundle"))
+    bundle = load_bundle(source)
+    moves_as_oracle = bundle.head == "servo" and not bundle.head_weights
+    heads: list[tuple[str, Path, HeadChoice]] = [("source", source, "bundle")]
+    heads += [("retrained", retrained, "bundle")] if retrained is not None else []
+    heads += [("oracle", source, "servo")] if not moves_as_oracle else []
     kinds: tuple[Grasps, ...] = ("learned", "privileged")
     cells = [Cell(grasps, name, folder, choice) for grasps in kinds for name, folder, choice in heads]
     records: dict[tuple[str, str], Sequence[EpisodeRecord]] = {
         (cell.grasps, cell.head): _run(config, cell, progress) for cell in cells
     }
+    if moves_as_oracle:  # the scripted servo is both, and need not run twice
+        records |= {(grasps, "oracle"): records[grasps, "source"] for grasps in kinds}
     return judge_cells(records, config.seed)
 
 
