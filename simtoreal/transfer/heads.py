@@ -85,7 +85,7 @@ def adapt_head(job: HeadJob) -> HeadOutcome | None:
 
 
 def _learn(job: HeadJob, data: Transitions) -> Learned:
-    torch.set_num_threads(job.config.workers)
+    torch.set_num_threads(1)  # for networks so small, a second thread only waits for the first
     start, seed = split_residual(job.bundle.head_weights)[0], job.config.seed
     if job.config.head is HeadStrategy.CLONE:
         return learn_clone(data, start, seed)

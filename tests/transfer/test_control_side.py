@@ -42,7 +42,7 @@ def perception(bundle: Bundle) -> PerceptionSide:
 def test_a_residual_becomes_the_candidate_and_ships_only_when_proven(
     bundle: Bundle, recorded: Path, tmp_path: Path, quiet: Progress
 ):
-    config = FinetuneConfig(episodes=recorded, out=tmp_path, head=HeadStrategy.RESIDUAL)
+    config = FinetuneConfig(episodes=recorded, out=tmp_path, head=HeadStrategy.RESIDUAL, workers=1)
     found = control_side(config, perception(bundle), quiet)
     assert isinstance(make_head(load_bundle(tmp_path / "candidate")), ResidualHead)
     assert found.sections["head"]["n_episodes"] == 9
