@@ -36,6 +36,7 @@ from simtoreal.envs.world_sample import (
     VisualSample,
     WorldSample,
 )
+from simtoreal.identified import from_plain, is_identified
 
 __all__ = [
     "PRESETS",
@@ -117,7 +118,7 @@ def load_randomization(name_or_path: str) -> Randomization:
     """Loads a preset by name, or a YAML file.
 
     A file names only what differs from its `base` (a preset, `none` if absent); a whole group may be a preset's name:
-    `{base: default, dynamics: harsh, timing: {jitter_s: "=U(0, 0.01)"}}`.
+    `{base: default, dynamics: harsh, timing: {jitter_s: "=U(0, 0.01)"}}`. So does what `simtoreal identify` wrote.
 
     Raises:
         ValueError: no such preset or file, or the file is not right; names file, field, value and what is allowed.
@@ -186,6 +187,8 @@ def _load_preset(name: str) -> Randomization:
 
 def _load_file(path: Traversable | Path) -> Randomization:
     plain = read_groups(path)
+    if is_identified(plain):
+        plain = dict(from_plain(plain, str(path)).randomization)
     base = plain.pop("base", "none")
     try:
         # The preset `none` spells out what the dataclasses hold already; starting from it would be a circle.

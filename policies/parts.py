@@ -6,6 +6,7 @@ from typing import Any, Literal
 from simtoreal.bundle import Bundle, BundleError
 from simtoreal.policies.grasp_policy import Head
 from simtoreal.policies.learned_head import LearnedHead
+from simtoreal.policies.residual_head import ResidualHead, split_residual
 from simtoreal.policies.servo import ServoHead
 from simtoreal.policies.view import ViewSpec
 
@@ -30,17 +31,17 @@ def view_record(view: ViewSpec) -> dict[str, Any]:
 
 
 def make_head(bundle: Bundle, choice: HeadChoice = "bundle") -> Head:
-    """The head that a bundle names, or the other one.
+    """The head that a bundle names, with the residual that was learned for it, or the other one without any.
 
     Raises:
         BundleError: the bundle holds no learned head.
     """
     name = bundle.head if choice == "bundle" else choice
-    if name == "servo":
-        return ServoHead()
-    if not bundle.head_weights:
+    weights, residual = split_residual(bundle.head_weights)
+    if name == "learned" and not weights:
         raise BundleError("head=learned, but the bundle holds no learned head; use head=servo or train stage=control")
     try:
-        return LearnedHead(bundle.head_weights)
+        head: Head = ServoHead() if name == "servo" else LearnedHead(weights)
+        return ResidualHead(head, residual) if residual and choice == "bundle" else head
     except ValueError as error:
         raise BundleError(f"head.safetensors: {error}") from error

@@ -27,6 +27,7 @@ from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.episodes.settings import DatasetConfig, RecordConfig
 from simtoreal.export.settings import ExportConfig
+from simtoreal.identification.settings import IdentifyConfig
 from simtoreal.schema import closest, dotted_keys, field_map, parse, type_at, unknown_key, without_none
 from simtoreal.serving.settings import ServeConfig
 from simtoreal.transfer.settings import FinetuneConfig
@@ -68,6 +69,11 @@ VERBS = {
         "fine-tune a bundle on recorded episodes, and say whether it helped",
         "simtoreal.transfer.pipeline:finetune",
         goes_on=True,
+    ),
+    "identify": Verb(
+        IdentifyConfig,
+        "find latencies and dynamics in recorded episodes, as randomization ranges",
+        "simtoreal.identification.identify_command:identify",
     ),
     "record": Verb(
         RecordConfig,

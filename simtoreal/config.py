@@ -216,6 +216,9 @@ class PretrainConfig:
     encoder_weights: Path | None = option(None, "folder with the weights of a pretrained backbone")
     image_px: int = option(64, "edge length of the view that the encoder gets", unit="px", minimum=32, maximum=512)
     randomization: str = option("default", "domain randomization: none, mild, default, harsh, or a YAML file")
+    identified: Path | None = option(
+        None, "identified.yaml of `simtoreal identify`: its dynamics and timing instead of those of the randomization"
+    )
     algorithm: Algorithm = option(Algorithm.SAC, "reinforcement learning algorithm of the control stage")
     photos: Path | None = option(None, "folder of photographs that textures are cut from, beside procedural ones")
     robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file")
@@ -231,6 +234,8 @@ class PretrainConfig:
             raise ConfigError("stage=control needs a trained perception: give bundle=DIR, or use stage=all")
         if self.stage is not Stage.CONTROL and self.bundle is not None:
             raise ConfigError(f"bundle={self.bundle} is only used by stage=control, and stage={self.stage} was given")
+        if self.stage is Stage.PERCEPTION and self.identified is not None:
+            raise ConfigError(f"identified={self.identified} is for the control stage, and stage=perception was given")
         if self.encoder_weights is not None and self.encoder is Encoder.CONV_SMALL:
             raise ConfigError("encoder_weights needs a pretrained backbone: give encoder=resnet, convnext or dinov2")
 

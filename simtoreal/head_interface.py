@@ -233,6 +233,18 @@ class HeadInterface:
         x, y, z = delta.tolist()
         return Action(np.array([*_to_tool(x, y, -yaw), z]), turn, width)
 
+    def vector_of(self, action: Action, observation: Observation) -> NDArray[np.float64]:
+        """The numbers (ACTION_DIM,) in [-1, 1] that mean an action: the inverse of `action`, without remembering it.
+
+        Of a step that was shortened to the longest one the direction comes back, of jaws at an end the end.
+        """
+        x, y, z = (float(value) / self.scale.max_delta_m for value in action.delta_m)
+        across = _to_tool(x, y, frames.yaw_of(observation.T_base_tcp))
+        opening = float(action.gripper_width_m) / self.scale.max_opening_m
+        jaws = (opening - 0.5) / 0.75 if 1e-6 < opening < 1.0 - 1e-6 else math.copysign(1.0, opening - 0.5)
+        turn = float(action.delta_rotation_rad[2]) / self.scale.max_yaw_rad
+        return np.asarray(np.clip(np.array([*across, z, turn, jaws]), -1.0, 1.0))
+
 
 def _to_tool(x: float, y: float, yaw_rad: float) -> tuple[float, float]:
     """A horizontal vector along the axes of the base, along those of a tool turned by a yaw."""

@@ -59,21 +59,21 @@ def arm_tracks(episode: StoredEpisode) -> ArmTracks:
     t_s = np.asarray(episode.column("capture_timestamp.state"), dtype=np.float64)
     t_s = np.where(np.isfinite(t_s), t_s, row_t_s)
     poses = _poses(t_s, state)
-    known = _forward(t_s) & np.isfinite(state[:, 7])
+    known = later_than_all_before(t_s) & np.isfinite(state[:, 7])
     sent, meant = (np.asarray(episode.column(name), dtype=np.float64)[:, 6] for name in ("action", "action.commanded"))
     told_m = np.where(np.isfinite(sent), sent, meant)
-    told = _forward(row_t_s) & np.isfinite(told_m)
+    told = later_than_all_before(row_t_s) & np.isfinite(told_m)
     return ArmTracks(poses, t_s[known], state[known, 7], row_t_s[told], told_m[told], state[known, 2])
 
 
 def _poses(t_s: FloatArray, state: FloatArray) -> Track[FloatArray]:
     track = pose_track(MAX_GAP_S)
-    for index in np.flatnonzero(_forward(t_s) & np.isfinite(state[:, :7]).all(axis=1)):
+    for index in np.flatnonzero(later_than_all_before(t_s) & np.isfinite(state[:, :7]).all(axis=1)):
         track.add(float(t_s[index]), frames.from_quat(state[index, :3], state[index, 3:7]))
     return track
 
 
-def _forward(t_s: FloatArray) -> NDArray[np.bool_]:
+def later_than_all_before(t_s: FloatArray) -> NDArray[np.bool_]:
     """Which times (N,) are later than all before them."""
     filled = np.where(np.isfinite(t_s), t_s, -np.inf)
     before = np.concatenate([[-np.inf], np.maximum.accumulate(filled)[:-1]])

@@ -24,6 +24,7 @@ from simtoreal.evaluation.presentation import Extras, curves_of_error, present
 from simtoreal.evaluation.results import EvaluationResult
 from simtoreal.evaluation.runner import EvaluationPlan, run_evaluation
 from simtoreal.head_interface import HeadScale
+from simtoreal.identified import load_identified
 from simtoreal.policies.encoders import EncoderSpec
 from simtoreal.policies.load import encoder_weights
 from simtoreal.policies.parts import view_record
@@ -31,6 +32,7 @@ from simtoreal.policies.view import ViewSpec
 from simtoreal.preflight import find_bundle, find_camera
 from simtoreal.pretraining.card import write_card
 from simtoreal.pretraining.control import ControlPlan, ControlRun, train_head
+from simtoreal.pretraining.corrected import in_identified_world
 from simtoreal.pretraining.frame_sets import FrameSetSpec, load_frames
 from simtoreal.pretraining.perception import (
     PerceptionRun,
@@ -87,6 +89,7 @@ class _Job:
 
 def pretrain(config: PretrainConfig) -> None:
     """Trains what the configuration asks for, writes the bundle and its closing evaluation."""
+    config = in_identified_world(config)
     clock = WallClock(config.out / "wall_time.json", config.resume)
     job = _Job(config, default_cache_dir(), Progress(), _device(config.device))
     try:
@@ -203,7 +206,10 @@ def _control(job: _Job, bundle: Bundle) -> Bundle:
         ControlRun(config.out / "checkpoints", config.resume, tracker, job.progress),
     )
     tracker.close()
-    return _with_better_head(job, replace(bundle, head_weights=weights, head="learned"))
+    made = bundle.provenance
+    if config.identified is not None:
+        made = {**made, "identified": load_identified(config.identified).to_plain()}
+    return _with_better_head(job, replace(bundle, head_weights=weights, head="learned", provenance=made))
 
 
 def _control_plan(config: PretrainConfig, plan: ControlConfig) -> ControlPlan:
@@ -218,6 +224,7 @@ def _control_plan(config: PretrainConfig, plan: ControlConfig) -> ControlPlan:
         seed=config.seed,
         cloning_steps=plan.cloning_steps,
         comparison_episodes=_head_episodes(config),
+        target=config.randomization if config.identified is not None else "harsh",
     )
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from simtoreal.evaluation.report import ReportContent, Table, write_report
 from simtoreal.transfer.arms import ARMS
+from simtoreal.transfer.gap_page import gap_tables
 
 _ARM_NAMES = {"source": "source, as it is", "scratch": "from scratch, same frames", "fine_tuned": "fine-tuned"}
 _COLOURS = {"improved": "green", "no evidence": "yellow", "harmed": "red"}
@@ -20,7 +21,7 @@ def render_terminal(ledger: _Ledger) -> RenderableType:
     """Verdict, arms and what was tried, for the terminal."""
     verdict = Text(f"verdict: {ledger['verdict']}", style=f"bold {_COLOURS[ledger['verdict']]}")
     verdict.append(f"; {_shipped(ledger)}", style="not bold")
-    tables = [_rich(table) for table in (_arms(ledger), _tried(ledger), *_online(ledger))]
+    tables = [_rich(table) for table in (_arms(ledger), _tried(ledger), *_online(ledger), *gap_tables(ledger))]
     return Group(*tables, verdict, *(Text(f"  {reason}") for reason in ledger["reasons"]))
 
 
@@ -30,8 +31,8 @@ def write_page(out_dir: Path, ledger: _Ledger, command: str) -> Path:
     Raises:
         RunFolderError: the folder cannot be written.
     """
-    tables = [_arms(ledger), _paired(ledger), *_online(ledger), _tried(ledger), _guards(ledger), _slices(ledger),
-              _episodes(ledger), _cost(ledger)]  # fmt: skip
+    tables = [_arms(ledger), _paired(ledger), *_online(ledger), *gap_tables(ledger), _tried(ledger), _guards(ledger),
+              _slices(ledger), _episodes(ledger), _cost(ledger)]  # fmt: skip
     lead = " ".join([f"{_shipped(ledger).capitalize()}.", *(f"{reason}." for reason in ledger["reasons"])])
     content = ReportContent(
         title=f"Fine-tuning: {ledger['verdict']}", lead=lead, tables=[table for table in tables if table.rows],

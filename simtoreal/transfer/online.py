@@ -79,7 +79,7 @@ def _run(config: FinetuneConfig, world: World, arm: tuple[str, Path], progress: 
     )
     # A folder for each policy and setting, so that what is in it can always be gone on with.
     made_of = hash_of(
-        (folder / "encoder.safetensors").read_bytes().hex(),
+        *(path.read_bytes().hex() for path in sorted(folder.glob("*.safetensors"))),
         str(replace(spec, cache_dir=Path())),
         str(config.online_episodes),
     )

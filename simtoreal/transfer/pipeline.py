@@ -22,20 +22,23 @@ from simtoreal.policies.encoders import EncoderSpec
 from simtoreal.policies.load import encoder_weights, load_encoder
 from simtoreal.policies.parts import view_of
 from simtoreal.preflight import find_bundle, resolve_device
+from simtoreal.pretraining.perception import error_model, grasp_errors
 from simtoreal.progress import Progress
 from simtoreal.provenance import provenance
 from simtoreal.schema import ConfigError
-from simtoreal.transfer.arms import run_arms, train_final
+from simtoreal.transfer.arms import ArmScores, run_arms, train_final
 from simtoreal.transfer.calibration_check import label_shift
+from simtoreal.transfer.control_side import PerceptionSide, control_side, shippable
 from simtoreal.transfer.dataset import RealData, Wanted, dataset_digest, load_real_data
 from simtoreal.transfer.folds import MIN_EPISODES, make_folds
-from simtoreal.transfer.grasp_score import score_simulated
+from simtoreal.transfer.grasp_score import by_episode, score_simulated
+from simtoreal.transfer.heads import check_head
 from simtoreal.transfer.labels import Hindsight, LabelSource
 from simtoreal.transfer.ledger import Findings, write_ledger
 from simtoreal.transfer.ledger_page import render_terminal, write_page
 from simtoreal.transfer.online import measure_online
 from simtoreal.transfer.selection import Search, choose, search
-from simtoreal.transfer.settings import FinetuneConfig
+from simtoreal.transfer.settings import FinetuneConfig, HeadStrategy
 from simtoreal.transfer.simulated import MAX_HELD_OUT, SimulatedFrames, WantedFrames, load_simulated
 from simtoreal.transfer.strategy import AUTO, Strategy, load_strategy
 from simtoreal.transfer.trainer import Trainer, hash_of
@@ -74,21 +77,24 @@ def finetune(config: FinetuneConfig) -> int:
     tuned = _tuned_bundle(job, final, choice.strategy)
     save_bundle(tuned, config.out / "candidate")  # early, so that it is there while the ledger is written
     arms = run_arms(job.trainer, folds, tried, config.seed)
+    simulated = _simulated_scores(job, final)
+    control = control_side(config, _perception_side(job, (tuned, final), arms, simulated), job.progress)
+    tuned = control.bundle
     online = measure_online(config, {"source": job.folder, "fine_tuned": config.out / "candidate"}, job.progress)
     _check_unchanged(config, job.data)
     findings = Findings(
-        job.data, tried, choice, arms, final, _simulated_scores(job, final),
+        job.data, tried, choice, arms, final, simulated,
         label_shift(job.trainer.domain.source, job.data.frames, job.trainer.domain.view), online, config.seed,
         time.monotonic() - started_s, config.force,
-        {"bundle": str(job.folder), "episodes_folder": str(config.episodes), "seed": config.seed},
+        {"bundle": str(job.folder), "episodes_folder": str(config.episodes), "seed": config.seed, **control.sections},
     )  # fmt: skip
     return _conclude(job, write_ledger(findings), tuned)
 
 
-def _conclude(job: _Job, ledger: Mapping[str, Any], tuned: Bundle) -> int:
+def _conclude(job: _Job, ledger: dict[str, Any], tuned: Bundle) -> int:
     """Ships what the ledger says, and says it."""
     out = job.config.out
-    shipped = tuned if ledger["shipped"] == "fine_tuned" else job.source
+    shipped = shippable(job.source, tuned, ledger) if ledger["shipped"] == "fine_tuned" else job.source
     save_bundle(_with_verdict(shipped, ledger, job), out / "bundle")
     write_text_atomic(out / "ledger.json", json.dumps(ledger, indent=1, allow_nan=False) + "\n")
     page = write_page(out, ledger, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
@@ -116,6 +122,7 @@ def _prepare(config: FinetuneConfig, labels: LabelSource, progress: Progress) ->
     torch.set_num_threads(config.workers)
     folder = find_bundle(config.bundle)
     source = load_bundle(folder)
+    check_head(config, source)
     cache_dir = default_cache_dir()
     data = load_real_data(
         config.episodes, Wanted(view_of(source), config.camera, config.max_frames), labels, cache_dir, progress
@@ -194,6 +201,16 @@ def _simulated_scores(job: _Job, final: Tuned) -> Any:
     nets = (job.trainer.domain.source, final.net)
     before, after = (score_simulated(net, job.simulated.held_out, view, MAX_HELD_OUT) for net in nets)
     return before, after
+
+
+def _perception_side(job: _Job, tuned: tuple[Bundle, Tuned], arms: ArmScores, simulated: Any) -> PerceptionSide:
+    """What the control side has to know: above all the error that a head is to be trained against."""
+    bundle, final = tuned
+    error, domain = job.source.error, job.trainer.domain
+    if job.simulated is not None and job.config.head is HeadStrategy.IDENTIFIED:
+        error = error_model(grasp_errors(final.net, job.simulated.held_out, domain.view, "cpu"))
+    home = None if simulated is None else float(by_episode(simulated[0]).miss.mean())
+    return PerceptionSide(job.folder, bundle, error, float(by_episode(arms.held_out["source"]).miss.mean()), home)
 
 
 def _tuned_bundle(job: _Job, final: Tuned, strategy: Strategy) -> Bundle:

@@ -1,11 +1,23 @@
 """The settings of `simtoreal finetune`."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from simtoreal.config import MAX_SEED, MAX_WORKERS, Device, World
 from simtoreal.schema import ConfigError, option
 from simtoreal.transfer.strategy import AUTO
+
+
+class HeadStrategy(StrEnum):
+    """What becomes of the policy head."""
+
+    AUTO = "auto"  # stays, and the ledger says whether it is what to fix first
+    KEEP = "keep"
+    IDENTIFIED = "identified"
+    CLONE = "clone"
+    AWR = "awr"
+    RESIDUAL = "residual"
 
 
 @dataclass(frozen=True)
@@ -21,6 +33,11 @@ class FinetuneConfig:
     strategy: str = option(AUTO, "auto, the name of a shipped strategy, or a YAML file")
     candidates: tuple[str, ...] = option(
         ("zero_shot", "normalisation", "heads", "last_layers", "staged", "all", "lora"), "what strategy=auto tries"
+    )
+    head: HeadStrategy = option(
+        HeadStrategy.AUTO,
+        "policy head: auto keeps it and says whether it is what to fix, keep does not look; identified trains it anew "
+        "in the simulator that the logs correct; clone, awr and residual learn from the logs",
     )
     out: Path = option(Path("runs/finetune"), "run folder; the bundle is written to its folder bundle/")
     budget_s: float = option(
