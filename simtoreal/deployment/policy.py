@@ -4,10 +4,11 @@ from pathlib import Path
 
 from simtoreal.contracts import Policy
 from simtoreal.deployment.settings import DeployConfig
+from simtoreal.identified import load_identified
 from simtoreal.policies.export_contract import GRAPH_FILE
 from simtoreal.preflight import find_bundle
 from simtoreal.realtime.asynchronous import AsynchronousPolicy
-from simtoreal.realtime.latency import LatencyCompensation, identified_latency_s
+from simtoreal.realtime.latency import LatencyCompensation
 from simtoreal.realtime.smoothing import SmoothActions
 from simtoreal.safety.limits import SafetyLimits
 from simtoreal.schema import ConfigError
@@ -44,7 +45,7 @@ def wrapped(policy: Policy, config: DeployConfig, control_hz: float, limits: Saf
     """The policy with what the loop adds to it, from the inside to the outside: latency, smoothing, its own thread."""
     latency_s = config.latency_s
     if config.identified is not None:
-        latency_s = identified_latency_s(config.identified)
+        latency_s = _identified_latency_s(config.identified)
     if latency_s:
         policy = LatencyCompensation(policy, latency_s, control_hz)
     if config.smoothing_s > 0.0:
@@ -52,6 +53,15 @@ def wrapped(policy: Policy, config: DeployConfig, control_hz: float, limits: Saf
     if config.asynchronous and real_time:
         policy = AsynchronousPolicy(policy, _PATIENCE / control_hz, limits.max_action_age_s, _GIVE_UP_S)
     return policy
+
+
+def _identified_latency_s(path: Path) -> float:
+    latency_s = load_identified(path).round_trip_s
+    if latency_s is None:
+        raise ConfigError(
+            f"identified={path} does not know the latency: identify from more episodes, or give latency_s=S"
+        )
+    return max(latency_s, 0.0)  # the mean of a posterior around none may lie below
 
 
 def _remote(config: DeployConfig, deadline_s: float) -> Policy:

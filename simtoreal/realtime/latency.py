@@ -6,18 +6,12 @@ were at capture, so that what is seen lies where it lay.
 """
 
 from collections import deque
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 
 from simtoreal import frames
 from simtoreal.contracts import Action, Observation, Policy
-from simtoreal.schema import ConfigError
 
-_KEYS = ("observation_latency_s", "action_latency_s")
 MAX_LATENCY_S = 1.0
 
 
@@ -62,32 +56,3 @@ class LatencyCompensation:
         for share, action in zip(reversed(shares), self._in_flight, strict=True):  # the oldest may be half over
             T = frames.moved(T, share * action.delta_m, share * action.delta_rotation_rad)
         return observation._replace(T_base_tcp=T)
-
-
-def identified_latency_s(path: Path) -> float:
-    """The latency of the loop from an `identified.yaml`: of the observation and of the action together.
-
-    The two lie at the top or in one group, as a number or as a mapping with `value` or `median`.
-
-    Raises:
-        ConfigError: the file cannot be read or lacks one of the two.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"identified={path} cannot be read: {' '.join(str(error).split())}") from error
-    groups = [content, *content.values()] if isinstance(content, dict) else []
-    for group in groups:
-        if isinstance(group, Mapping) and all(key in group for key in _KEYS):
-            return sum(_number(group[key], f"{path}: {key}") for key in _KEYS)
-    raise ConfigError(
-        f"identified={path} lacks {' and '.join(_KEYS)}: write it with the identify command, or give latency_s=S"
-    )
-
-
-def _number(value: Any, where: str) -> float:
-    if isinstance(value, Mapping):
-        value = value.get("value", value.get("median"))
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= MAX_LATENCY_S:
-        raise ConfigError(f"{where}={value} must be a number from 0 to {MAX_LATENCY_S:g} s")
-    return float(value)

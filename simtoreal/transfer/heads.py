@@ -12,7 +12,7 @@ from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.reader import DatasetReader
 from simtoreal.perception_error import PerceptionError
 from simtoreal.policies.learned_grasps import LearnedGrasps
-from simtoreal.policies.load import as_grasp_map, load_encoder
+from simtoreal.policies.load import learned_grasp_map
 from simtoreal.policies.parts import make_head, view_of
 from simtoreal.policies.residual_head import split_residual
 from simtoreal.pretraining.corrected import retrain_head
@@ -96,7 +96,7 @@ def _learn(job: HeadJob, data: Transitions) -> Learned:
 def _transitions(job: HeadJob) -> Transitions:
     folder, view = job.config.episodes, view_of(job.bundle)
     assert folder is not None
-    source = LearnedGrasps(as_grasp_map(load_encoder(job.bundle)), view)
+    source = LearnedGrasps(learned_grasp_map(job.bundle), view)
     plain = replace(job.bundle, head_weights=split_residual(job.bundle.head_weights)[0])
     with DatasetReader(folder, skip_broken=True) as reader:
         camera = choose_camera(reader, Wanted(view, job.config.camera))

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from controller_contract import hold
 
 from simtoreal import frames
@@ -26,11 +27,13 @@ from simtoreal.controllers.faults import Fault, FaultKind, FaultyController
 from simtoreal.deployment import checks, deploy
 from simtoreal.deployment.checks import DeploymentRefused
 from simtoreal.deployment.folder_recorder import FolderRecorder
-from simtoreal.deployment.policy import load_policy
+from simtoreal.deployment.policy import load_policy, wrapped
 from simtoreal.deployment.settings import DeployConfig
 from simtoreal.episodes.importing.image_folder import ImageFolderSource
 from simtoreal.episodes.importing.settings import ImportConfig
+from simtoreal.identified import ACTION_LATENCY, OBSERVATION_LATENCY, Identified, Posterior
 from simtoreal.preflight import find_bundle
+from simtoreal.realtime.latency import LatencyCompensation
 from simtoreal.runtime import Step
 from simtoreal.safety.guard import Guard, TimeSource
 from simtoreal.safety.limits import load_limits
@@ -257,6 +260,23 @@ def test_a_camera_that_has_moved_since_its_calibration_is_refused(tmp_path):
     assert checks.check_drift(None, seen) is None
 
 
+def test_the_latency_to_compensate_is_that_of_the_identified_arm(tmp_path):
+    path = tmp_path / "identified.yaml"
+    found = {name: Posterior(mean, 0.001, mean - 0.01, mean + 0.01, 0.0, 3)
+             for name, mean in ((OBSERVATION_LATENCY, 0.06), (ACTION_LATENCY, 0.04))}  # fmt: skip
+    known = Identified("panda", 20.0, 3, found)
+    path.write_text(yaml.safe_dump(known.to_plain()))
+    policy = wrapped(Downward(), DeployConfig(identified=path), 20.0, LIMITS, False)
+    assert isinstance(policy, LatencyCompensation)
+    policy.reset()
+    for _ in range(4):
+        policy.sent(Action(np.array([0.0, 0.0, -0.01]), np.zeros(3), 0.08))
+    assert policy.predicted(observed()).T_base_tcp[2, 3] == pytest.approx(observed().T_base_tcp[2, 3] - 0.02)
+    path.write_text(yaml.safe_dump(replace(known, posterior={}).to_plain()))
+    with pytest.raises(ConfigError, match="does not know the latency"):
+        wrapped(Downward(), DeployConfig(identified=path), 20.0, LIMITS, False)
+
+
 class Mirrored(FakeController):
     """An adapter whose base frame has another Z."""
 
@@ -299,6 +319,7 @@ from simtoreal.controllers.fake import FakeController
 from simtoreal.controllers.clock import VirtualClock
 from simtoreal.contracts import Action
 from simtoreal.deployment.folder_recorder import FolderRecorder
+from simtoreal.realtime.latency import LatencyCompensation
 from simtoreal.runtime import Step
 from pathlib import Path
 fake = FakeController(np.random.default_rng(0), clock=VirtualClock())

@@ -10,10 +10,9 @@ from simtoreal import frames
 from simtoreal.contracts import Action, Observation
 from simtoreal.realtime.asynchronous import AsynchronousPolicy, StaleActionError
 from simtoreal.realtime.cadence import cadence
-from simtoreal.realtime.latency import LatencyCompensation, identified_latency_s
+from simtoreal.realtime.latency import LatencyCompensation
 from simtoreal.realtime.smoothing import SmoothActions
 from simtoreal.runtime import Pacer
-from simtoreal.schema import ConfigError
 
 
 def seen(x_m: float = 0.5, width_m: float = 0.06) -> Observation:
@@ -155,18 +154,6 @@ def test_an_episode_begins_with_nothing_under_way():
     np.testing.assert_array_equal(thinker.looked_at[0].T_base_tcp, seen(0.5).T_base_tcp)
     with pytest.raises(ValueError, match="latency_s"):
         LatencyCompensation(thinker, 1.5, 20.0)
-
-
-def test_latency_is_read_from_what_was_identified(tmp_path):
-    path = tmp_path / "identified.yaml"
-    path.write_text("timing:\n  observation_latency_s: {value: 0.06, std: 0.01}\n  action_latency_s: 0.04\n")
-    assert identified_latency_s(path) == pytest.approx(0.1)
-    path.write_text("timing: {observation_latency_s: 60, action_latency_s: 40}\n")
-    with pytest.raises(ConfigError, match="observation_latency_s=60"):
-        identified_latency_s(path)
-    path.write_text("gains: {}\n")
-    with pytest.raises(ConfigError, match="lacks"):
-        identified_latency_s(path)
 
 
 class Jumper(Thinker):
