@@ -25,6 +25,16 @@ class CameraImage(NamedTuple):
     distortion: FloatArray | None = None  # (5,) OpenCV k1 k2 p1 p2 k3; None is a pinhole
 
 
+class Picture(NamedTuple):
+    """What a camera driver gives: a picture, and the lens where the device knows it."""
+
+    t_s: float  # capture time on `time.monotonic`
+    rgb: NDArray[np.uint8] | None  # (H, W, 3)
+    depth_m: NDArray[np.float32] | None  # (H, W), metres along the optical axis, aligned with rgb, nan is no return
+    K: FloatArray | None = None  # (3, 3), pixels, as the device says
+    distortion: FloatArray | None = None  # (5,) OpenCV k1 k2 p1 p2 k3, as the device says; None is a pinhole
+
+
 class Observation(NamedTuple):
     """What a real robot can measure, and nothing else."""
 
@@ -58,6 +68,27 @@ class GraspEstimate(NamedTuple):
     quality_map: NDArray[np.float32] | None = None  # (h, w) best quality per cell of the view, for pictures
     view_rgb: NDArray[np.uint8] | None = None  # (H, W, 3) the view the map lies over, for pictures
     pixel: tuple[float, float] | None = None  # (u, v) of the grasp in that view
+
+
+@runtime_checkable
+class Camera(Protocol):
+    """Anything that takes pictures."""
+
+    def connect(self) -> None:
+        """Returns once pictures come."""
+        ...
+
+    def read_latest(self, max_age_s: float) -> Picture:
+        """The newest picture, at once.
+
+        Raises:
+            ConnectionError: it is older than `max_age_s`, or the camera is gone.
+        """
+        ...
+
+    def disconnect(self) -> None:
+        """Lets go of the device. Safe to call again."""
+        ...
 
 
 @runtime_checkable
