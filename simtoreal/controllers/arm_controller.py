@@ -143,7 +143,7 @@ class ArmController:
             raise ValueError(f"action: gripper_width_m must be finite, got {action.gripper_width_m}")
         before = self._T_setpoint
         if before is None:
-            before = self._T_base_tcp(self._read())
+            before = self._tool(self._read())
         goal = frames.moved(before, self._inside(before[:3, 3], delta), turn)
         after = self._send(goal, float(action.gripper_width_m))
         turned = frames.rotation_to_vector(after[:3, :3] @ before[:3, :3].T)
@@ -185,7 +185,7 @@ class ArmController:
     def _observation(
         self, state: ArmState, main: CameraImage | None, others: Mapping[str, CameraImage] | None
     ) -> Observation:
-        T_base_tcp = self._T_base_tcp(state)
+        T_base_tcp = self._tool(state)
         return Observation(
             t_s=state.t_s,
             rgb=None if main is None else main.rgb,
@@ -199,7 +199,7 @@ class ArmController:
             more_cameras=others,
         )
 
-    def _T_base_tcp(self, state: ArmState) -> FloatArray:
+    def _tool(self, state: ArmState) -> FloatArray:
         return self.rig.frames.T_base_tcp(state.T_robot_tool)
 
     def _inside(self, at_m: FloatArray, delta_m: FloatArray) -> FloatArray:
@@ -216,7 +216,7 @@ class ArmController:
         return self._T_setpoint
 
     def _home(self, state: ArmState) -> FloatArray:
-        at = self._T_base_tcp(state)
+        at = self._tool(state)
         home_m = self.rig.limits.home_m
         return at if home_m is None else frames.top_down(home_m, frames.yaw_of(at))
 
@@ -224,7 +224,7 @@ class ArmController:
         assert self._T_home is not None
         limits, period_s = self.rig.limits, 1.0 / self.control_hz
         opened_m = limits.max_width_m
-        for pose in way_home(self._T_base_tcp(state), self._T_home, limits, period_s):
+        for pose in way_home(self._tool(state), self._T_home, limits, period_s):
             self._pass(self._send(pose, opened_m), period_s)
         settled_s = self.times.now() + _SETTLE_S
         while not self._arrived() and self.times.now() < settled_s:
@@ -237,7 +237,7 @@ class ArmController:
         self.times.sleep(period_s)
         if self._halted.is_set():
             raise LinkError("the arm was stopped on its way home")
-        lead_m = float(np.linalg.norm(T_sent[:3, 3] - self._T_base_tcp(self._read())[:3, 3]))
+        lead_m = float(np.linalg.norm(T_sent[:3, 3] - self._tool(self._read())[:3, 3]))
         if lead_m > self.rig.limits.max_lead_m:
             self.stop()
             raise LinkError(f"on its way home the arm stays {lead_m:.3f} m behind: something holds it")
@@ -245,7 +245,7 @@ class ArmController:
     def _arrived(self) -> bool:
         assert self._T_home is not None
         state = self._read()
-        at = self._T_base_tcp(state)
+        at = self._tool(state)
         off_m = float(np.linalg.norm(at[:3, 3] - self._T_home[:3, 3]))
         off_rad = float(np.linalg.norm(frames.rotation_to_vector(at[:3, :3].T @ self._T_home[:3, :3])))
         opened = state.gripper_width_m > self.rig.limits.max_width_m - 0.005

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
@@ -37,18 +38,27 @@ class BackgroundGripper:
     Args:
         name: for messages.
         device: what is kept busy.
+        now: the monotonic clock.
         period_s: between two readings.
         max_age_s: readings older than this are a lost link.
     """
 
-    def __init__(self, name: str, device: GripperDevice, period_s: float = 0.02, max_age_s: float = 0.5) -> None:
-        self._name, self._device = name, device
+    def __init__(
+        self,
+        name: str,
+        device: GripperDevice,
+        now: Callable[[], float] = time.monotonic,
+        period_s: float = 0.02,
+        max_age_s: float = 0.5,
+    ) -> None:
+        self._name, self._device, self._now = name, device, now
         self._period_s, self._max_age_s = period_s, max_age_s
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._reading: GripperReading | None = None
         self._wish_m: float | None = None
+        self._told_m: float | None = None
         self._asked_to_stop = False
         self._problem: Exception | None = None
 
@@ -58,9 +68,13 @@ class BackgroundGripper:
         Raises:
             LinkError: it cannot be reached, or says what cannot be.
         """
-        self._device.connect()
-        self._reading = GripperReading(time.monotonic(), checked_width(self._name, self._device.read_width_m()))
-        self._problem, self._wish_m, self._asked_to_stop = None, None, False
+        try:
+            self._device.connect()
+            self._reading = GripperReading(self._now(), checked_width(self._name, self._device.read_width_m()))
+        except Exception:
+            self.disconnect()
+            raise
+        self._problem, self._wish_m, self._told_m, self._asked_to_stop = None, None, None, False
         self._ending.clear()
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
@@ -75,7 +89,7 @@ class BackgroundGripper:
             problem, reading = self._problem, self._reading
         if problem is not None or reading is None:
             raise LinkError(f"{self._name}: {problem or 'it is not connected'}")
-        age_s = time.monotonic() - reading.t_s
+        age_s = self._now() - reading.t_s
         if age_s > self._max_age_s:
             raise LinkError(f"{self._name}: its newest reading is {age_s:.2f} s old, allowed is {self._max_age_s:g} s")
         return reading.width_m
@@ -96,26 +110,30 @@ class BackgroundGripper:
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.join(timeout=1.0)
-            with suppress(Exception):
-                self._device.disconnect()
+        with suppress(Exception):  # it is being let go of
+            self._device.disconnect()
         self._reading = None
 
+    def step(self) -> bool:
+        """One round of the thread; false where it is the last."""
+        with self._lock:
+            wish_m, stop, self._asked_to_stop = self._wish_m, self._asked_to_stop, False
+        try:
+            if stop:
+                self._told_m = None
+                self._device.stop()
+            elif wish_m is not None and (self._told_m is None or abs(wish_m - self._told_m) > _SAME_M):
+                self._device.go_to(wish_m)
+                self._told_m = wish_m
+            reading = GripperReading(self._now(), checked_width(self._name, self._device.read_width_m()))
+        except Exception as error:  # noqa: BLE001 vendors raise what they like; the loop reports it at its next reading
+            with self._lock:
+                self._problem = error
+            return False
+        with self._lock:
+            self._reading = reading
+        return True
+
     def _run(self) -> None:
-        told_m: float | None = None
-        while not self._ending.wait(self._period_s):
-            with self._lock:
-                wish_m, stop, self._asked_to_stop = self._wish_m, self._asked_to_stop, False
-            try:
-                if stop:
-                    told_m = None
-                    self._device.stop()
-                elif wish_m is not None and (told_m is None or abs(wish_m - told_m) > _SAME_M):
-                    self._device.go_to(wish_m)
-                    told_m = wish_m
-                reading = GripperReading(time.monotonic(), checked_width(self._name, self._device.read_width_m()))
-            except Exception as error:  # noqa: BLE001 vendors raise what they like; the loop reports it at its next reading
-                with self._lock:
-                    self._problem = error
-                return
-            with self._lock:
-                self._reading = reading
+        while not self._ending.wait(self._period_s) and self.step():
+            pass

@@ -23,7 +23,9 @@ class Pose:
     """
 
     position_m: Vector3 = option((0.0, 0.0, 0.0), "x, y, z", unit="m", minimum=-10.0, maximum=10.0)
-    quat_xyzw: tuple[float, float, float, float] = option((0.0, 0.0, 0.0, 1.0), "rotation", minimum=-1.001, maximum=1.001)
+    quat_xyzw: tuple[float, float, float, float] = option(
+        (0.0, 0.0, 0.0, 1.0), "rotation", minimum=-1.001, maximum=1.001
+    )
 
     def __post_init__(self) -> None:
         length = float(np.linalg.norm(self.quat_xyzw))
@@ -46,7 +48,9 @@ class ArmFrames:
     """Where the vendor's frames lie in those of docs/conventions.md."""
 
     robot: Pose = option(lambda: Pose(), "the arm's own base in the base frame")
-    tcp: Pose = option(lambda: Pose(), "the tool frame (between the finger tips, +Z approach, +X closing) in the arm's tool")
+    tcp: Pose = option(
+        lambda: Pose(), "the tool frame (between the finger tips, +Z approach, +X closing) in the arm's tool"
+    )
 
     def T_base_tcp(self, T_robot_tool: FloatArray) -> FloatArray:
         """The tool frame (4, 4) of the arm's own tool pose."""

@@ -1,4 +1,4 @@
-"""An arm that takes joint commands only, as an `Arm`: its URDF says where the tool is, and which joints bring it there."""
+"""An arm that takes joint commands only, as an `Arm`: its URDF says where the tool is, and what brings it there."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,9 @@ class ChainSettings:
     urdf: Path = required("description of the arm")
     joints: tuple[str, ...] = required("names in the URDF, from the foot to the hand")
     link: str = required("link whose pose is the arm's tool")
-    posture_rad: tuple[float, ...] = option((), "where redundancy tends to; empty is the middle of the ranges", unit="rad")
+    posture_rad: tuple[float, ...] = option(
+        (), "where redundancy tends to; empty is the middle of the ranges", unit="rad"
+    )
     speed_frac: float = option(0.5, "of the speed limits in the URDF", minimum=0.01, maximum=1.0)
 
     def open(self) -> Kinematics:

@@ -1,8 +1,8 @@
 """Forward and inverse kinematics of an arm from its URDF, through Pinocchio, for arms that take joint commands only.
 
 The inverse is damped least squares with the damping of Sugihara (2011), "Solvability-unconcerned inverse kinematics by
-the Levenberg-Marquardt method", IEEE T-RO 27(5): half the squared error, plus a little; it goes through singularities and
-comes as near as it can to poses out of reach. Redundancy is used to stay near a posture.
+the Levenberg-Marquardt method", IEEE T-RO 27(5): half the squared error, plus a little; it goes through singularities
+and comes as near as it can to poses out of reach. Redundancy is used to stay near a posture.
 """
 
 from collections.abc import Sequence
@@ -109,7 +109,7 @@ class Kinematics:
         return now_rad + change / max(over, 1.0)
 
     def _error(self, T_root_link: FloatArray, q: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """What is left to the goal (6,), translation and rotation along the axes of the root, and its Jacobian (6, n)."""
+        """What is left to the goal (6,), translation and rotation in the root, and the Jacobian (6, n)."""
         pin = self._pin
         full = self._configuration(q)
         jacobian = pin.computeFrameJacobian(

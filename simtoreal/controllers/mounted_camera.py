@@ -74,6 +74,6 @@ class MountedCamera:
 def stale(name: str, age_s: float, max_age_s: float) -> StalePicture:
     """The error for a picture that is too old."""
     return StalePicture(
-        f"camera {name}: the newest picture is {age_s:.3f} s old, allowed is {max_age_s:g} s: is its cable loose, or the "
-        "bus too slow for its rate?"
+        f"camera {name}: the newest picture is {age_s:.3f} s old, allowed is {max_age_s:g} s: is its cable loose, or "
+        "the bus too slow for its rate?"
     )
