@@ -92,9 +92,9 @@ class ArmController:
         self._connected = False
         self._states.clear()
         self._T_setpoint = self._T_home = None
-        for part in (self.rig.arm, *(camera.device for camera in self.rig.cameras)):
+        for let_go in (self.rig.arm.disconnect, *(camera.device.disconnect for camera in self.rig.cameras)):
             with suppress(Exception):  # whatever one of them says, the others are let go of too
-                part.disconnect()
+                let_go()
 
     def reset(self) -> Observation:
         """Goes home, except for the first time: then home is where the tool is.

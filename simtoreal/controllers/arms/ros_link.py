@@ -72,10 +72,10 @@ class RosLink:
 
         A header without a stamp counts as of now.
         """
-        stamped_s = stamp.sec + 1e-9 * stamp.nanosec
+        stamped_s = float(stamp.sec) + 1e-9 * float(stamp.nanosec)
         if stamped_s == 0.0:
             return self.now()
-        age_s = 1e-9 * self.node.get_clock().now().nanoseconds - stamped_s
+        age_s = 1e-9 * float(self.node.get_clock().now().nanoseconds) - stamped_s
         return self.now() - max(age_s, 0.0)
 
     def wait_for(self, ready: Callable[[], bool], what: str, timeout_s: float) -> None:

@@ -104,9 +104,9 @@ class UrArm:
             return
         self.gripper.stop()
         deceleration = self._settings.deceleration_m_s2
-        for way in (lambda: control.servoStop(deceleration), lambda: control.speedStop(deceleration)):
+        for way in (control.servoStop, control.speedStop):
             with suppress(RuntimeError):
-                if way():
+                if way(deceleration):
                     return
         try:
             control.stopScript()

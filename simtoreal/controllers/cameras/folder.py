@@ -90,4 +90,4 @@ class FolderCamera:
         steps = cv2.imread(str(beside), cv2.IMREAD_UNCHANGED)
         if steps is None or steps.dtype != np.uint16 or steps.ndim != 2:
             raise LinkError(f"camera {self._name}: {beside} must be a 16-bit PNG with one channel")
-        return metres(steps, self._settings.depth_unit_m)
+        return metres(steps.astype(np.uint16), self._settings.depth_unit_m)

@@ -113,7 +113,7 @@ class RealsenseCamera:
 
     def _captured_s(self, frame: Any) -> float:
         """Stamps of the device's own clock are mapped by the quickest frames; others are of this wall clock."""
-        stamp_s, now_s = _SECONDS * frame.get_timestamp(), self._now()
+        stamp_s, now_s = _SECONDS * float(frame.get_timestamp()), self._now()
         if frame.get_frame_timestamp_domain() == self._rs.timestamp_domain.hardware_clock:
             return self._clock.monotonic(stamp_s, now_s)
         return now_s - max(self._wall() - stamp_s, 0.0)

@@ -45,7 +45,7 @@ class UvcCamera:
         name: str,
         settings: UvcSettings,
         now: Callable[[], float] = time.monotonic,
-        open_device: Callable[[int | str], Any] = cv2.VideoCapture,
+        open_device: Callable[..., Any] = cv2.VideoCapture,
     ) -> None:
         self._name, self._settings, self._now, self._open = name, settings, now, open_device
         self._capture: Any = None
