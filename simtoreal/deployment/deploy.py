@@ -78,7 +78,10 @@ def deploy(config: DeployConfig) -> int:
             if hasattr(part, "close"):
                 stack.callback(part.close)
         rig = Rig(config, controller, guard, policy, progress, real_time, dry=dry)
-        first = _check(rig, bare, entry.knows_its_camera)
+        try:
+            first = _check(rig, bare, entry.knows_its_camera)
+        except SafetyStop as stop:
+            raise checks.DeploymentRefused(f"{stop}, while it was checked before the first episode") from stop
         return _episodes(rig, first, stack)
 
 
@@ -240,7 +243,8 @@ def _succeeded(rig: Rig) -> bool:
 
 def _simulates(controller: Any) -> bool:
     """Whether time passes in the controller's actions and not by itself."""
-    return hasattr(controller, "time_s") and not getattr(controller, "is_real_time", False)
+    # Asked of the type: a cell has no time before its first reset.
+    return hasattr(type(controller), "time_s") and not getattr(controller, "is_real_time", False)
 
 
 def _mount(seen: Observation) -> Mount:
