@@ -97,7 +97,8 @@ class Drivers:
         if entry.driver == "realsense":
             return RealsenseCamera(entry.name, parse(values, RealsenseSettings, prefix), now)
         if entry.driver == "folder":
-            return FolderCamera(entry.name, parse(values, FolderSettings, prefix), now)
+            given = parse(values, FolderSettings, prefix)
+            return FolderCamera(entry.name, replace(given, folder=_beside(self._settings.file, given.folder)), now)
         if entry.driver == "ros":
             return RosCamera(entry.name, parse(values, RosCameraSettings, prefix), self._ros, now)
         if entry.driver == "lerobot" and self._lerobot is not None:
@@ -175,7 +176,7 @@ def _assembled(settings: ControllerSettings, values: dict[str, Any], times: Time
     entries = values.pop("cameras", None) or []
     sections = {name: values.pop(name) for name in ARMS if name in values}
     file = parse(values, HardwareFile)
-    others = [name for name in sections if name != file.arm]
+    others = [name for name in sections if name != file.arm and file.arm in ARMS]
     if others:
         raise ConfigError(f"{', '.join(others)} belongs to another driver than arm={file.arm}: leave it out")
     if file.chain is not None:

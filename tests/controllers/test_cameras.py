@@ -67,13 +67,13 @@ def test_a_realsense_that_stands_still_is_refused(plugged: vendor_realsense.Came
     realsense.connect()
     plugged.is_unplugged.set()
     time.sleep(0.1)
-    with pytest.raises(StalePicture, match="allowed is 0.05 s"):
+    with pytest.raises(StalePicture, match=r"allowed is 0\.05 s"):
         realsense.read_latest(max_age_s=0.05)
 
 
 def test_a_realsense_that_is_not_there_is_said_so(plugged: vendor_realsense.Camera):
     plugged.is_absent = True
-    with pytest.raises(LinkError, match="no RealSense with serial=42 starts .*No device connected"):
+    with pytest.raises(LinkError, match=r"no RealSense with serial=42 starts .*No device connected"):
         RealsenseCamera("wrist", RealsenseSettings(serial="42")).connect()
 
 

@@ -102,7 +102,7 @@ def test_a_joint_that_is_not_published_is_named(world: RosWorld):
 def test_topics_that_stay_silent_are_named(world: RosWorld):
     world.is_silent = True
     body = RosBody(SETTINGS, RosLink(world.clock.now), CHAIN.joints)
-    with pytest.raises(LinkError, match="/joint_states does not come within 0.1 s"):
+    with pytest.raises(LinkError, match=r"/joint_states does not come within 0\.1 s"):
         body.connect()
     body.disconnect()
 

@@ -1,4 +1,4 @@
-"""A fake of franky-control 2.0.0 (names and parameters as `scripts/check_vendor_apis.py` found them)."""
+"""A fake of franky-control 2.0.0 (checked by `scripts/check_vendor_apis.py`)."""
 
 import types
 

@@ -1,4 +1,4 @@
-"""A fake of pyrealsense2 2.59.1 (names and parameters as `scripts/check_vendor_apis.py` found them)."""
+"""A fake of pyrealsense2 2.59.1 (checked by `scripts/check_vendor_apis.py`)."""
 
 import threading
 import time
@@ -87,7 +87,9 @@ class Frames:
         width, height, *_ = self.streams["color"]
         picture = np.full((height, width, 3), (1, 2, 3), dtype=np.uint8)
         return types.SimpleNamespace(
-            get_timestamp=lambda: self.stamp_ms, get_frame_timestamp_domain=lambda: camera.domain, get_data=lambda: picture
+            get_timestamp=lambda: self.stamp_ms,
+            get_frame_timestamp_domain=lambda: camera.domain,
+            get_data=lambda: picture,
         )
 
     def get_depth_frame(self) -> Any:
@@ -110,7 +112,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Camera:
     camera = Camera()
     publish(
         monkeypatch, "pyrealsense2", config=config, pipeline=pipeline, align=align,
-        stream=types.SimpleNamespace(color="color", depth="depth"), format=types.SimpleNamespace(rgb8="rgb8", z16="z16"),
+        stream=types.SimpleNamespace(color="color", depth="depth"),
+        format=types.SimpleNamespace(rgb8="rgb8", z16="z16"),
         timestamp_domain=types.SimpleNamespace(
             hardware_clock="hardware_clock", system_time="system_time", global_time="global_time"
         ),

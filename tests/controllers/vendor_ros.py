@@ -1,4 +1,4 @@
-"""A fake of rclpy 9.1.2 (ROS 2 Kilted) and of the messages that are used, with an arm and a camera behind the topics."""
+"""A fake of rclpy 9.1.2 (ROS 2 Kilted) and of some messages, with an arm and a camera behind the topics."""
 
 import threading
 import types
@@ -115,9 +115,7 @@ class ActionClient:
     def server_is_ready(self) -> bool:
         return True
 
-    def send_goal_async(
-        self, goal: Any, feedback_callback: Any = None, goal_uuid: Any = None
-    ) -> types.SimpleNamespace:
+    def send_goal_async(self, goal: Any, feedback_callback: Any = None, goal_uuid: Any = None) -> types.SimpleNamespace:
         self.world.calls.append(f"grip {goal.command.position:.3f} {goal.command.max_effort:g}")
         self.world.width_goal_m = 2.0 * goal.command.position
         return types.SimpleNamespace()

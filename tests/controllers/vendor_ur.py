@@ -1,4 +1,4 @@
-"""A fake of ur_rtde 1.6.5 (names and parameters as `scripts/check_vendor_apis.py` found them), and of Robotiq's URCap."""
+"""A fake of ur_rtde 1.6.5 (checked by `scripts/check_vendor_apis.py`), and of Robotiq's URCap."""
 
 import contextlib
 import socket

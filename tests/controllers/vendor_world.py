@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from simtoreal import frames
+from simtoreal.camera import CameraModel
 from simtoreal.camera_record import CameraRecord, MountPose
 from simtoreal.contracts import Picture
 from simtoreal.controllers.arm import Arm
@@ -15,7 +16,6 @@ from simtoreal.controllers.arm_controller import ArmController, Rig, Times
 from simtoreal.controllers.clock import VirtualClock
 from simtoreal.controllers.hardware_settings import ArmFrames, MotionLimits
 from simtoreal.controllers.mounted_camera import MountedCamera, stale
-from simtoreal.camera import CameraModel
 
 LAG_S, JAW_SPEED_M_S = 0.03, 0.25
 START = frames.top_down((0.5, 0.0, 0.3), 0.3)
@@ -65,7 +65,9 @@ class WorldCamera:
         if self._last is None or not self.is_frozen:
             rgb = np.full((*self.shape, 3), 60, dtype=np.uint8)
             rgb[0, 0] = int(self.world.clock.now() * 200) % 250
-            self._last = Picture(self.world.clock.now() - self.latency_s, rgb, np.full(self.shape, 0.3, dtype=np.float32))
+            self._last = Picture(
+                self.world.clock.now() - self.latency_s, rgb, np.full(self.shape, 0.3, dtype=np.float32)
+            )
         age_s = self.world.clock.now() - self._last.t_s
         if age_s > max_age_s:
             raise stale("wrist", age_s, max_age_s)
