@@ -25,6 +25,16 @@ class CameraImage(NamedTuple):
     distortion: FloatArray | None = None  # (5,) OpenCV k1 k2 p1 p2 k3; None is a pinhole
 
 
+class Picture(NamedTuple):
+    """What a camera driver gives: a picture, and the lens where the device knows it."""
+
+    t_s: float  # capture time on `time.monotonic`
+    rgb: NDArray[np.uint8] | None  # (H, W, 3)
+    depth_m: NDArray[np.float32] | None  # (H, W), metres along the optical axis, aligned with rgb, nan is no return
+    K: FloatArray | None = None  # (3, 3), pixels, as the device says
+    distortion: FloatArray | None = None  # (5,) OpenCV k1 k2 p1 p2 k3, as the device says; None is a pinhole
+
+
 class Observation(NamedTuple):
     """What a real robot can measure, and nothing else."""
 
@@ -62,6 +72,27 @@ class GraspEstimate(NamedTuple):
 
 class LinkLost(ConnectionError):
     """What is needed to go on is out of reach: a server, a robot, or an answer in time. The arm has to be stopped."""
+
+
+@runtime_checkable
+class Camera(Protocol):
+    """Anything that takes pictures."""
+
+    def connect(self) -> None:
+        """Returns once pictures come."""
+        ...
+
+    def read_latest(self, max_age_s: float) -> Picture:
+        """The newest picture, at once.
+
+        Raises:
+            ConnectionError: it is older than `max_age_s`, or the camera is gone.
+        """
+        ...
+
+    def disconnect(self) -> None:
+        """Lets go of the device. Safe to call again."""
+        ...
 
 
 @runtime_checkable

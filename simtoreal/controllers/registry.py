@@ -6,7 +6,7 @@ are found by the same text, `module:function`, so that neither this package nor 
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ class ControllerSettings:
     seed: int = 0
     objects: str = "random_test"  # of simulated cells
     options: tuple[str, ...] = ()  # KEY=VALUE of one controller alone
+    file: Path | None = None  # that describes hardware: the controller was named by it
 
 
 class Entry(NamedTuple):
@@ -53,17 +54,27 @@ CONTROLLERS = {
         "what `simtoreal serve controller=NAME` serves elsewhere, at address=HOST:PORT",
     ),
 }
+HARDWARE = Entry("simtoreal.controllers.hardware:open_controller", "an arm and cameras that a YAML file describes")
+ARMS = ("ur", "franka", "lerobot", "ros")  # drivers that such a file can name
 
 
 def find_entry(name: str) -> Entry:
-    """The entry of a controller.
+    """The entry of a controller; the name of a YAML file is that of the hardware it describes.
 
     Raises:
         ConfigError: there is no such controller.
     """
+    if _is_file(name):
+        return HARDWARE
+    if name in ARMS:
+        raise ConfigError(
+            f"controller={name} needs a file that says how the arm is set up: copy one of configs/hardware with arm: "
+            f"{name}, measure your cell, and give controller=FILE.yaml"
+        )
     if name not in CONTROLLERS:
         raise ConfigError(
-            f"controller={name} is not known{closest(name, list(CONTROLLERS))} Controllers: {', '.join(CONTROLLERS)}"
+            f"controller={name} is not known{closest(name, list(CONTROLLERS))} Controllers: {', '.join(CONTROLLERS)}, "
+            "or FILE.yaml of your own hardware"
         )
     return CONTROLLERS[name]
 
@@ -77,4 +88,8 @@ def open_controller(name: str, settings: ControllerSettings) -> Controller:
     """
     module, _, function = find_entry(name).opener.partition(":")
     opener: Callable[[ControllerSettings], Controller] = getattr(importlib.import_module(module), function)
-    return opener(settings)
+    return opener(replace(settings, file=Path(name).expanduser()) if _is_file(name) else settings)
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))

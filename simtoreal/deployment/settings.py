@@ -18,7 +18,9 @@ class DeployConfig:
     bundle: str = option("default", "policy: a shipped bundle, a folder, or an exported folder with encoder.onnx")
     policy: str | None = option(None, "address of a policy server, ws://HOST:PORT, instead of the bundle's own network")
     token_file: Path | None = option(None, "file with the token of that server; null is the variable SIMTOREAL_TOKEN")
-    controller: str = option("fake", "who is commanded: fake, replay, pybullet, mujoco, or an adapter")
+    controller: str = option(
+        "fake", "who is commanded: fake, replay, pybullet, mujoco, remote, or FILE.yaml of your hardware"
+    )
     address: str | None = option(None, "address of the robot, where the controller needs one")
     log: Path | None = option(None, "dataset that controller=replay answers from")
     episode: int = option(0, "episode of that dataset", minimum=0, maximum=100_000_000)

@@ -1,0 +1,1 @@
+"""Drivers of arms, each against its vendor's own Python package, which is imported when the arm is connected."""
