@@ -22,6 +22,7 @@ from simtoreal.config import (
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.episodes.settings import DatasetConfig, RecordConfig
+from simtoreal.evaluation.settings import CompareConfig
 from simtoreal.schema import closest, dotted_keys, field_map, parse, type_at, unknown_key, without_none
 from simtoreal.transfer.settings import FinetuneConfig
 from simtoreal.usage import help_text
@@ -38,6 +39,7 @@ class Verb(NamedTuple):
     about: str
     target: str  # module:function, imported when the verb is used
     goes_on: bool = False  # where the same command again continues what was stopped
+    bare: str = ""  # key that words without an equal sign are the values of
 
 
 VERBS = {
@@ -55,6 +57,12 @@ VERBS = {
         EvaluateConfig,
         "measure a bundle on unseen objects, beside the oracle and a random policy",
         "simtoreal.evaluation.runner:evaluate",
+    ),
+    "compare": Verb(
+        CompareConfig,
+        "say whether one evaluation beats another: paired, with an interval",
+        "simtoreal.evaluation.comparison:compare",
+        bare="runs",
     ),
     "finetune": Verb(
         FinetuneConfig,
@@ -132,7 +140,8 @@ def read_settings(schema: type, verb: str, settings: Sequence[str]) -> Any:
     from hydra import compose, initialize_config_module
     from omegaconf import OmegaConf
 
-    groups, values = [], {}
+    bare, settings = _bare_words(VERBS[verb].bare, settings)
+    groups, values = [], dict[str, Any](bare)
     for setting in settings:
         key, value = _split(setting, schema)
         if dataclasses.is_dataclass(type_at(schema, key.split("."))):
@@ -144,6 +153,15 @@ def read_settings(schema: type, verb: str, settings: Sequence[str]) -> Any:
     for key, value in values.items():
         OmegaConf.update(composed, key, value)
     return parse(OmegaConf.to_container(composed, resolve=True), schema)  # type: ignore[arg-type]
+
+
+def _bare_words(key: str, settings: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Words without an equal sign as values of `key`, in order, and the other settings; no key takes no words."""
+    words = [setting for setting in settings if key and "=" not in setting and not setting.startswith("-")]
+    others = [setting for setting in settings if setting not in words]
+    if words and any(setting.startswith(f"{key}=") for setting in others):
+        raise ConfigError(f"{key} is given twice: as {' '.join(words)} and as {key}=...")
+    return ({key: words} if words else {}), others
 
 
 def _split(setting: str, schema: type) -> tuple[str, Any]:
@@ -224,7 +242,9 @@ def _verb_help(name: str) -> str:
     examples = "\n".join(
         f"  {line[2:]}" for line in header if line.startswith(f"# simtoreal {name}") and "--help" not in line
     )
-    return f"simtoreal {name} [key=value ...]: {verb.about}\n\nexamples:\n{examples}\n\nkeys:\n{help_text(verb.schema)}"
+    words = f" [{verb.bare} ...]" if verb.bare else ""
+    usage = f"simtoreal {name}{words} [key=value ...]: {verb.about}"
+    return f"{usage}\n\nexamples:\n{examples}\n\nkeys:\n{help_text(verb.schema)}"
 
 
 def _one_line(error: Exception) -> str:
