@@ -73,7 +73,15 @@ def compare(config: CompareConfig) -> None:
 
 
 def load_runs(config: CompareConfig) -> list[Run]:
-    """Reads the arm of every run folder; names are as short as tells them apart."""
+    """Reads the arm of every run folder; names are as short as tells them apart.
+
+    Raises:
+        ConfigError: there are fewer than two, or one lacks the arm.
+        RunFolderError: one is not of an evaluation.
+    """
+    if len(config.runs) < 2:
+        given = f"got {config.runs[0]} alone" if config.runs else "none was given"
+        raise ConfigError(f"runs: at least two are compared, {given}: simtoreal compare runs/a runs/b")
     infos = [load_eval_info(folder) for folder in config.runs]
     names = _names(config.runs)
     runs = []

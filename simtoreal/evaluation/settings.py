@@ -21,7 +21,7 @@ class CompareConfig:
     """Compare evaluations: the difference in success with its interval, and what may be concluded.
 
     Raises:
-        ConfigError: fewer than two run folders are given, or one is given twice.
+        ConfigError: a run folder is given twice.
     """
 
     runs: tuple[Path, ...] = option(
@@ -36,8 +36,5 @@ class CompareConfig:
     out: Path = option(Path("runs/compare"), "run folder: comparison.json and report.html")
 
     def __post_init__(self) -> None:
-        if len(self.runs) < 2:
-            given = f"got {self.runs[0]} alone" if self.runs else "none was given"
-            raise ConfigError(f"runs: at least two are compared, {given}: simtoreal compare runs/a runs/b")
         if len({run.resolve() for run in self.runs}) < len(self.runs):
             raise ConfigError(f"runs={','.join(map(str, self.runs))}: one is named twice")

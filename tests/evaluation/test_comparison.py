@@ -138,7 +138,7 @@ def test_a_run_without_its_bundle_is_compared_all_the_same(
 @pytest.mark.parametrize(
     ("words", "said"),
     [(["{a}"], "at least two"), (["{a}", "{a}"], "named twice"), (["{a}", "runs={b}"], "given twice"),
-     (["{a}", "nowhere"], "eval_info.json"), (["{a}", "{b}", "arm=oracle"], "arm=oracle: .* has policy")],
+     (["{a}", "nowhere"], "cannot read nowhere"), (["{a}", "{b}", "arm=oracle"], "arm=oracle: .* has policy")],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_said(
     write: Write, tmp_path: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
