@@ -24,7 +24,7 @@ from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.episodes.settings import DatasetConfig, RecordConfig
 from simtoreal.evaluation.settings import CompareConfig
 from simtoreal.schema import closest, dotted_keys, field_map, parse, type_at, unknown_key, without_none
-from simtoreal.transfer.settings import FinetuneConfig
+from simtoreal.transfer.settings import CurveConfig, FinetuneConfig
 from simtoreal.usage import help_text
 
 EXIT_ERROR = 2
@@ -68,6 +68,12 @@ VERBS = {
         FinetuneConfig,
         "fine-tune a bundle on recorded episodes, and say whether it helped",
         "simtoreal.transfer.pipeline:finetune",
+        goes_on=True,
+    ),
+    "curve": Verb(
+        CurveConfig,
+        "measure what more real episodes bring, and how many the pretraining saved",
+        "simtoreal.transfer.curve:curve",
         goes_on=True,
     ),
     "record": Verb(

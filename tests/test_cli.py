@@ -111,7 +111,7 @@ class Mistake(NamedTuple):
 MISTAKES = [
     Mistake(
         "evalute",
-        "unknown verb 'evalute': did you mean 'evaluate'? Verbs: quickstart, pretrain, evaluate, compare, finetune, record,",
+        "unknown verb 'evalute': did you mean 'evaluate'? Verbs: quickstart, pretrain, evaluate, compare,",
     ),
     Mistake("evaluate epizodes=5", "unknown key 'epizodes': did you mean 'episodes'? Known keys: bundle, world,"),
     Mistake("evaluate --episodes=5", "settings are written key=value: give episodes=5 instead of --episodes=5"),

@@ -18,13 +18,13 @@ from simtoreal.evaluation.results import pair_records, summarise
 from simtoreal.evaluation.runner import EvaluationPlan, run_evaluation
 from simtoreal.evaluation.statistics import Difference, paired_difference
 from simtoreal.progress import Progress
-from simtoreal.transfer.settings import FinetuneConfig
+from simtoreal.transfer.settings import TransferConfig
 from simtoreal.transfer.trainer import hash_of
 
 Bundles = Mapping[str, Path]  # folder by arm: source, fine_tuned
 
 
-def measure_online(config: FinetuneConfig, bundles: Bundles, progress: Progress) -> dict[str, Any] | None:
+def measure_online(config: TransferConfig, bundles: Bundles, progress: Progress) -> dict[str, Any] | None:
     """Success of both arms on unseen objects, paired, there and in the source simulator; None where no world was named.
 
     Finished episodes are kept in the run folder, so that a run that was stopped goes on.
@@ -49,8 +49,8 @@ def measure_online(config: FinetuneConfig, bundles: Bundles, progress: Progress)
     }
 
 
-def _compare(config: FinetuneConfig, world: World, bundles: Bundles, progress: Progress) -> dict[str, Any]:
-    records = {arm: _run(config, world, (arm, folder), progress) for arm, folder in bundles.items()}
+def _compare(config: TransferConfig, world: World, bundles: Bundles, progress: Progress) -> dict[str, Any]:
+    records = {arm: run_arm(config, world, (arm, folder), progress) for arm, folder in bundles.items()}
     pairs = pair_records(records["source"], records["fine_tuned"])
     if not pairs:
         raise ValueError(f"world={world.value}: no scene was finished by both policies, so they cannot be compared")
@@ -64,7 +64,8 @@ def _compare(config: FinetuneConfig, world: World, bundles: Bundles, progress: P
     return {"arms": {"source": summarise(source), "fine_tuned": summarise(tuned)}, "gain": gain._asdict()}
 
 
-def _run(config: FinetuneConfig, world: World, arm: tuple[str, Path], progress: Progress) -> list[EpisodeRecord]:
+def run_arm(config: TransferConfig, world: World, arm: tuple[str, Path], progress: Progress) -> list[EpisodeRecord]:
+    """The episodes of one policy, by name and folder, on the scenes that all others of these settings meet too."""
     name, folder = arm
     reality = load_reality(config.reality or "default").to_plain() if world is World.MUJOCO else {}
     spec = ArenaSpec(

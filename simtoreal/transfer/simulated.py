@@ -11,7 +11,7 @@ from simtoreal.policies.load import view_of
 from simtoreal.pretraining.frame_sets import FrameSet, FrameSetSpec, load_frames
 from simtoreal.pretraining.pipeline import HOLDOUT_FRAC
 from simtoreal.progress import Progress
-from simtoreal.transfer.settings import FinetuneConfig
+from simtoreal.transfer.settings import TransferConfig
 
 FRAMES_PER_SCENE = 4  # few of many scenes: frames of one scene are alike
 MAX_HELD_OUT = 300  # frames to measure forgetting on
@@ -27,7 +27,7 @@ class SimulatedFrames(NamedTuple):
 
 
 def load_simulated(
-    config: FinetuneConfig, bundle: Bundle, cache_dir: Path, progress: Progress
+    config: TransferConfig, bundle: Bundle, cache_dir: Path, progress: Progress
 ) -> SimulatedFrames | None:
     """Frames through the camera and the view of the bundle, cached; None where none are wanted.
 

@@ -3,43 +3,27 @@
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from bar_episodes import write
-from bar_scenes import VIEW
 
 from simtoreal import cli
-from simtoreal.bundle import Bundle, CameraRecord, load_bundle, save_bundle
-from simtoreal.camera import CameraModel
+from simtoreal.bundle import load_bundle
 from simtoreal.episodes.errors import DatasetError
-from simtoreal.head_interface import HeadScale
-from simtoreal.perception_error import PerceptionError
-from simtoreal.policies.encoders import GraspNet
-from simtoreal.policies.load import encoder_weights, load_encoder, view_record
+from simtoreal.policies.load import load_encoder
 from simtoreal.schema import ConfigError
 from simtoreal.transfer import arms, pipeline
 from simtoreal.transfer.pipeline import EXIT_HARMED, finetune
 from simtoreal.transfer.settings import FinetuneConfig
-from simtoreal.transfer.training import Domain
 
 STRATEGY = {
     "name": "quick", "about": "for a test", "steps": 24, "batch_size": 8, "learning_rate": 0.008, "unknown_weight": 0.3,
     "depths": {"heads": 1.0, "body": 1.0, "num_stages": 100},
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def source_folder(trained: GraspNet, domain: Domain, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    camera = CameraRecord("wrist", "rgbd", CameraModel.from_fov(64, 48, 1.0))
-    bundle = Bundle(asdict(domain.spec), view_record(VIEW), "servo", HeadScale(), PerceptionError(), camera,
-                    encoder_weights(trained), card="# A policy\n")  # fmt: skip
-    folder = tmp_path_factory.mktemp("source") / "bundle"
-    save_bundle(bundle, folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

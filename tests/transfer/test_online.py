@@ -31,7 +31,7 @@ def outcomes(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], list[bool
         managed: list[Any] = found[world.value, arm[0]]
         return [record(i, success) for i, success in enumerate(managed) if success is not None]
 
-    monkeypatch.setattr(online, "_run", run)
+    monkeypatch.setattr(online, "run_arm", run)
     monkeypatch.setattr(online, "check_world", lambda *arguments, **more: None)
     return found
 
