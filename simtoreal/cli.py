@@ -96,7 +96,7 @@ VERBS = {
     "inspect": Verb(
         InspectConfig,
         "show what is in a bundle or a dataset of episodes, with pictures",
-        "simtoreal.episodes.inspect_command:inspect",
+        "simtoreal.transfer.inspect_command:inspect",
     ),
 }
 

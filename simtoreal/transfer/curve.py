@@ -24,6 +24,7 @@ from simtoreal.transfer.labels import Hindsight
 from simtoreal.transfer.learning_curve import Curves, Estimate, Measured, band, fit_curves, outlook, what_was_saved
 from simtoreal.transfer.online import run_arm
 from simtoreal.transfer.preparation import Job, check_unchanged, possible_of, prepare, strategies_of
+from simtoreal.transfer.saved import as_plain_saved
 from simtoreal.transfer.settings import CurveConfig
 from simtoreal.transfer.strategy import SCRATCH, load_strategy
 
@@ -132,8 +133,7 @@ def summarise(points: Sequence[Point], config: CurveConfig, losses: Losses, what
     return {
         "loss": what,
         "arms": {arm: _plain_arm(found) for arm, found in curves.items()},
-        "saved": {**saved._asdict(), "data": saved.data._asdict(), "time": saved.time._asdict(),
-                  "num_needed": saved.num_needed._asdict()},
+        "saved": as_plain_saved(saved),
         "outlook": {**later._asdict(), "gain_of_doubling": later.gain_of_doubling._asdict(),
                     "num_worth": later.num_worth._asdict()},
         "points": [{**point._asdict(), "loss": float(np.mean(list(losses[Task(*point[:3])].values())))}

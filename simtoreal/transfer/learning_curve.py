@@ -18,6 +18,7 @@ from simtoreal.contracts import FloatArray
 NUM_RESAMPLES = 1000
 MIN_GAIN = 0.01  # of the loss: less is not worth recording twice as many episodes for
 _RATES = np.array(sorted(np.geomspace(0.1, 3.0, 25), key=lambda rate: abs(np.log(rate / 0.5))))  # usual ones first
+_MIN_SECONDS = 1.0  # of a training: shorter ones have no factor
 _MAX_DOUBLINGS = 3  # that a fitted curve is believed beyond what was measured
 
 
@@ -192,4 +193,4 @@ def _seconds(curves: Curves, sizes: FloatArray) -> FloatArray:
     trained = curves.sizes > 0
     x, y = curves.sizes[trained].astype(np.float64), curves.seconds[:, trained]
     at = np.clip(np.nan_to_num(sizes, posinf=x[-1]), x[0], x[-1])
-    return np.array([max(float(np.interp(n, x, row)), 1e-3) for n, row in zip(at, y, strict=True)])
+    return np.array([max(float(np.interp(n, x, row)), _MIN_SECONDS) for n, row in zip(at, y, strict=True)])

@@ -4,28 +4,33 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from simtoreal.bundle import Bundle, save_bundle
 from simtoreal.evaluation.output_files import write_text_atomic
+from simtoreal.evaluation.report import Picture
 from simtoreal.policies.load import encoder_weights
 from simtoreal.progress import Progress
 from simtoreal.provenance import provenance
-from simtoreal.transfer.arms import run_arms, train_final
+from simtoreal.transfer.arms import ArmScores, run_arms, train_final
 from simtoreal.transfer.calibration_check import label_shift
 from simtoreal.transfer.folds import make_folds
 from simtoreal.transfer.grasp_score import score_simulated
 from simtoreal.transfer.labels import Hindsight
 from simtoreal.transfer.ledger import Findings, write_ledger
 from simtoreal.transfer.ledger_page import render_terminal, write_page
+from simtoreal.transfer.ledger_pictures import held_out_pictures
 from simtoreal.transfer.online import measure_online
 from simtoreal.transfer.preparation import Job, check_unchanged, possible_of, prepare, strategies_of
+from simtoreal.transfer.probing import probe_frames
+from simtoreal.transfer.saved import measure_saved
 from simtoreal.transfer.selection import Search, choose, search
 from simtoreal.transfer.settings import FinetuneConfig
 from simtoreal.transfer.simulated import MAX_HELD_OUT
@@ -52,24 +57,28 @@ def finetune(config: FinetuneConfig) -> int:
     tuned = _tuned_bundle(job, final, choice.strategy)
     save_bundle(tuned, config.out / "candidate")  # early, so that it is there while the ledger is written
     arms = run_arms(job.trainer, folds, tried, config.seed)
-    online = measure_online(config, {"source": job.folder, "fine_tuned": config.out / "candidate"}, job.progress)
+    saved = measure_saved(job.trainer, folds, tried, arms.scratch, config.seed)
+    grounding, pictures = _probe(job, final)
+    pictures = [*held_out_pictures(job.trainer, folds, (tried, arms), config.seed), *pictures]
+    online = measure_online(config, _online_bundles(job, arms, everything), job.progress)
     check_unchanged(config, job.data)
     findings = Findings(
         job.data, tried, choice, arms, final, _simulated_scores(job, final),
         label_shift(job.trainer.domain.source, job.data.frames, job.trainer.domain.view), online, config.seed,
         time.monotonic() - started_s, config.force,
-        {"bundle": str(job.folder), "episodes_folder": str(config.episodes), "seed": config.seed},
+        {"bundle": str(job.folder), "episodes_folder": str(config.episodes), "seed": config.seed,
+         "saved": saved, "grounding": grounding},
     )  # fmt: skip
-    return _conclude(job, write_ledger(findings), tuned)
+    return _conclude(job, write_ledger(findings), tuned, pictures)
 
 
-def _conclude(job: Job, ledger: Mapping[str, Any], tuned: Bundle) -> int:
+def _conclude(job: Job, ledger: Mapping[str, Any], tuned: Bundle, pictures: Sequence[Picture]) -> int:
     """Ships what the ledger says, and says it."""
     out = job.config.out
     shipped = tuned if ledger["shipped"] == "fine_tuned" else job.source
     save_bundle(_with_verdict(shipped, ledger, job), out / "bundle")
     write_text_atomic(out / "ledger.json", json.dumps(ledger, indent=1, allow_nan=False) + "\n")
-    page = write_page(out, ledger, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
+    page = write_page(out, ledger, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), pictures)
     console = Console()
     console.print(render_terminal(ledger))
     for name, path in (("ledger", out / "ledger.json"), ("page", page), ("bundle", out / "bundle")):
@@ -88,6 +97,27 @@ def _simulated_scores(job: Job, final: Tuned) -> Any:
     nets = (job.trainer.domain.source, final.net)
     before, after = (score_simulated(net, job.simulated.held_out, view, MAX_HELD_OUT) for net in nets)
     return before, after
+
+
+def _probe(job: Job, final: Tuned) -> tuple[dict[str, Any], list[Picture]]:
+    """Whether source and result look at the picture, and one frame disturbed in every way as the result sees it."""
+    domain = job.trainer.domain
+    nets = {"source": domain.source, "fine_tuned": final.net}
+    probed = {arm: probe_frames(net, job.data.frames, domain.view, job.config.seed) for arm, net in nets.items()}
+    last = probed["fine_tuned"]
+    found = {arm: one.found for arm, one in probed.items() if one is not None}
+    return found, [] if last is None else last.pictures
+
+
+def _online_bundles(job: Job, arms: ArmScores, everything: NDArray[np.int64]) -> dict[str, Path]:
+    """Folders of the policies that meet the same scenes; the one from scratch is trained where there is a world."""
+    out = job.config.out
+    folders = {"source": job.folder, "fine_tuned": out / "candidate"}
+    if job.config.world is None:
+        return folders
+    scratch = train_final(job.trainer, choose([arms.scratch]), everything, job.config.seed)
+    save_bundle(replace(job.source, encoder_weights=encoder_weights(scratch.net)), out / "scratch")
+    return {**folders, "scratch": out / "scratch"}
 
 
 def _tuned_bundle(job: Job, final: Tuned, strategy: Strategy) -> Bundle:

@@ -76,11 +76,18 @@ def test_an_improvement_ships_and_the_ledger_says_why(finished: Path, source_fol
     assert [row["strategy"] for row in ledger["auto"]["tried"]] == ["zero_shot", "quick"]
     assert ledger["cost"]["num_trainable"] == ledger["cost"]["num_parameters"]
     assert ledger["forgetting"] is None
+    assert ledger["saved"]["points"]["fine_tuned"]["sizes"] == [0, 1, 2, 4]
+    assert ledger["saved"]["data"]["low"] <= ledger["saved"]["data"]["value"]
+    assert len(ledger["grounding"]["source"]["responses"]) == 6
+    assert {row["kind"] for row in ledger["slices"]} >= {"kind of object", "colour"}
     shipped, source = load_bundle(finished / "bundle"), load_bundle(source_folder)
     assert not np.array_equal(shipped.encoder_weights["readout.weight"], source.encoder_weights["readout.weight"])
     assert shipped.provenance["finetuning"]["verdict"] == "improved"
     load_encoder(shipped)
-    assert "Fine-tuning: improved" in (finished / "report.html").read_text()
+    page = (finished / "report.html").read_text()
+    assert "Fine-tuning: improved" in page
+    assert page.count("held-out episode") == 2 * 6, "each in the text of the picture and below it"
+    assert "real episodes saved by starting from the source" in page
 
 
 def test_a_second_run_trains_nothing_and_says_the_same(
