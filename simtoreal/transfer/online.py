@@ -87,13 +87,13 @@ def run_arm(config: TransferConfig, world: World, arm: tuple[str, Path], progres
         world=world.value,
         reality=reality,
     )
-    # A folder for each policy and setting, so that what is in it can always be gone on with.
+    # A folder for each policy and setting, so that what is in it can always be gone on with; equal ones share it.
     made_of = hash_of(
-        (folder / "encoder.safetensors").read_bytes().hex(),
-        str(replace(spec, cache_dir=Path())),
+        *(path.read_bytes().hex() for path in [folder / "bundle.yaml", *sorted(folder.glob("*.safetensors"))]),
+        str(replace(spec, cache_dir=Path(), bundle=None)),
         str(config.online_episodes),
     )
-    out = config.out / "online" / f"{world.value}-{name}-{made_of}"
+    out = config.out / "online" / f"{world.value}-{made_of}"
     plan = EvaluationPlan(
         config.online_episodes, ("policy",), config.workers, out, resume=True, label=f"{name} in {world.value}"
     )

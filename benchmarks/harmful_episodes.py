@@ -1,0 +1,94 @@
+"""Recorded episodes spoiled on purpose: what a fine-tuning must not be taken in by.
+
+- `shuffled`: where the jaws closed is another place in every episode, with another yaw.
+- `calibration`: the camera is 5 cm from where its calibration says, the same way in all episodes.
+- `another_task`: the tool presses on what lies below the place that it started from, whatever the picture shows.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from simtoreal import frames
+from simtoreal.contracts import FloatArray
+from simtoreal.episodes.reader import DatasetReader, RecordedEpisode
+from simtoreal.episodes.records import EpisodeFrame, EpisodeInfo
+from simtoreal.episodes.writer import DatasetWriter, WriterSettings
+
+KINDS = ("shuffled", "calibration", "another_task")
+OFF_M = 0.05  # of the camera
+_AWAY_M = (0.03, 0.08)  # of a shuffled label
+_PRESSED_M = 0.02  # height of the tool that presses
+
+
+def spoil(source: Path, folder: Path, kind: str, seed: int) -> Path:
+    """Writes a spoiled copy of a dataset; one that is there already is kept.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    if (folder / "spoiled").exists():
+        return folder
+    rng = np.random.default_rng((seed, KINDS.index(kind)))
+    angle_rad = rng.uniform(-math.pi, math.pi)
+    T_cam_off = frames.transform([OFF_M * math.cos(angle_rad), OFF_M * math.sin(angle_rad), 0.0])
+    with DatasetReader(source) as reader, DatasetWriter(folder, WriterSettings(lossless_rgb=True)) as writer:
+        for episode in reader:
+            info, end = episode.info, episode.end
+            if kind == "calibration":
+                writer.write(_miscalibrated(info, T_cam_off), _seen_from(episode, T_cam_off), end)
+            else:
+                T_off = _elsewhere(rng) if kind == "shuffled" else None
+                writer.write(info, _moved(episode, T_off), end)
+    (folder / "spoiled").write_text(f"{kind} {seed}\n", encoding="utf-8")
+    return folder
+
+
+def _miscalibrated(info: EpisodeInfo, T_cam_off: FloatArray) -> EpisodeInfo:
+    cameras = {
+        name: replace(one, T_mount_cam=None if one.T_mount_cam is None else one.T_mount_cam @ T_cam_off)
+        for name, one in info.cameras.items()
+    }
+    return replace(info, cameras=cameras)
+
+
+def _seen_from(episode: RecordedEpisode, T_cam_off: FloatArray) -> Iterator[EpisodeFrame]:
+    for frame in episode:
+        images = {
+            name: image._replace(T_base_cam=None if image.T_base_cam is None else image.T_base_cam @ T_cam_off)
+            for name, image in frame.images.items()
+        }
+        yield frame._replace(images=images)
+
+
+def _elsewhere(rng: np.random.Generator) -> tuple[FloatArray, float]:
+    away_m, angle_rad = rng.uniform(*_AWAY_M), rng.uniform(-math.pi, math.pi)
+    return away_m * np.array([math.cos(angle_rad), math.sin(angle_rad)]), rng.uniform(-math.pi / 2, math.pi / 2)
+
+
+def _moved(episode: RecordedEpisode, off: tuple[FloatArray, float] | None) -> Iterator[EpisodeFrame]:
+    """The tool elsewhere, the cameras where they were; without an offset, below where it started."""
+    start: FloatArray | None = None
+    for frame in episode:
+        tool = frame.T_base_tcp
+        if tool is None:
+            yield frame
+            continue
+        start = tool if start is None else start
+        yield frame._replace(T_base_tcp=_pressing(tool, start) if off is None else _displaced(tool, off))
+
+
+def _displaced(tool: FloatArray, off: tuple[FloatArray, float]) -> FloatArray:
+    (x, y), yaw_rad = off
+    position = tool[:3, 3] + np.array([x, y, 0.0])
+    return frames.top_down(position.tolist(), frames.yaw_of(tool) + yaw_rad)
+
+
+def _pressing(tool: FloatArray, start: FloatArray) -> FloatArray:
+    height_m = max(float(tool[2, 3]), _PRESSED_M)
+    return frames.top_down([*start[:2, 3].tolist(), height_m], frames.yaw_of(start))
