@@ -168,8 +168,8 @@ def _of_oracle(reality: str, arm: str, outcomes: Outcomes) -> Row:
     ratio = paired_ratio(*outcomes.pairs(arm, "oracle"), rng=np.random.default_rng(0))
     target = OF_ORACLE.get(reality)
     text = f"{per_cent(ratio.ratio)} [{per_cent(ratio.low)}, {per_cent(ratio.high)}]"
-    return Row(f"{reality}: {arm}, of the oracle", text, "" if target is None else per_cent(target), None if target is None else ratio.ratio >= target,
-               ratio._asdict())  # fmt: skip
+    must, reached = ("", None) if target is None else (per_cent(target), ratio.ratio >= target)
+    return Row(f"{reality}: {arm}, of the oracle", text, must, reached, ratio._asdict())
 
 
 def _gain(what: str, outcomes: Outcomes, arms: tuple[str, str], at_least: float | None) -> Row:
