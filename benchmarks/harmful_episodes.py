@@ -1,8 +1,11 @@
 """Recorded episodes spoiled on purpose: what a fine-tuning must not be taken in by.
 
-- `shuffled`: where the jaws closed is another place in every episode, with another yaw.
+- `shuffled`: from when the jaws close, the tool is said to be at another place and yaw in every episode.
 - `calibration`: the camera is 5 cm from where its calibration says, the same way in all episodes.
-- `another_task`: the tool presses on what lies below the place that it started from, whatever the picture shows.
+- `another_task`: the tool closes on what lies below the place that it started from, whatever the picture shows.
+
+Before the jaws close the tool is left where it was: a wrist camera's view is centred below it, and a tool that is wrong
+throughout would take the view along, so that labels would lie in its middle and be right in a way.
 """
 
 import math
@@ -21,6 +24,7 @@ from simtoreal.episodes.writer import DatasetWriter, WriterSettings
 KINDS = ("shuffled", "calibration", "another_task")
 OFF_M = 0.05  # of the camera
 _AWAY_M = (0.03, 0.08)  # of a shuffled label
+_CLOSING_FRAC = 0.9  # of the widest opening: the jaws are on their way
 _PRESSED_M = 0.02  # height of the tool that presses
 
 
@@ -72,15 +76,18 @@ def _elsewhere(rng: np.random.Generator) -> tuple[FloatArray, float]:
 
 
 def _moved(episode: RecordedEpisode, off: tuple[FloatArray, float] | None) -> Iterator[EpisodeFrame]:
-    """The tool elsewhere, the cameras where they were; without an offset, below where it started."""
+    """The tool elsewhere once the jaws close, cameras where they were; without an offset, below where it started."""
     start: FloatArray | None = None
+    widest_m, closing = 0.0, False
     for frame in episode:
-        tool = frame.T_base_tcp
-        if tool is None:
-            yield frame
-            continue
+        tool, width_m = frame.T_base_tcp, frame.gripper_width_m
+        widest_m = max(widest_m, width_m or 0.0)
+        closing = closing or (width_m is not None and width_m < _CLOSING_FRAC * widest_m)
         start = tool if start is None else start
-        yield frame._replace(T_base_tcp=_pressing(tool, start) if off is None else _displaced(tool, off))
+        if tool is None or start is None or not closing:
+            yield frame
+        else:
+            yield frame._replace(T_base_tcp=_pressing(tool, start) if off is None else _displaced(tool, off))
 
 
 def _displaced(tool: FloatArray, off: tuple[FloatArray, float]) -> FloatArray:

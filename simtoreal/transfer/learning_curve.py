@@ -136,7 +136,7 @@ def outlook(tuned: Curves) -> Outlook:
     """How many more episodes are worth recording."""
     size = max(int(tuned.sizes[-1]), 1)
     sizes = size * 2.0 ** np.arange(_MAX_DOUBLINGS + 2)
-    gains = -np.diff(tuned.at(sizes), axis=1)  # (B + 1, _MAX_DOUBLINGS + 1)
+    gains = np.maximum(-np.diff(tuned.at(sizes), axis=1), 0.0)  # it cannot rise: (B + 1, _MAX_DOUBLINGS + 1)
     enough = gains < MIN_GAIN
     first = np.where(enough.any(axis=1), enough.argmax(axis=1), _MAX_DOUBLINGS)
     return Outlook(size, estimate(gains[:, 0]), estimate(sizes[first] - size), bool(first[0] == _MAX_DOUBLINGS))

@@ -10,23 +10,25 @@ import numpy as np
 import pytest
 import yaml
 from bar_episodes import write
-from bar_scenes import VIEW
+from bar_scenes import VIEW, simulated_frames
 
 from simtoreal.bundle import Bundle, CameraRecord, load_bundle, save_bundle
 from simtoreal.camera import CameraModel
+from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.reader import DatasetReader
 from simtoreal.head_interface import HeadScale
 from simtoreal.perception_error import PerceptionError
 from simtoreal.policies.load import encoder_weights, view_record
-from simtoreal.transfer import arms
+from simtoreal.transfer import arms, preparation
 from simtoreal.transfer.pipeline import finetune
 from simtoreal.transfer.settings import FinetuneConfig
-from simtoreal.transfer.strategy import Depths, Strategy
+from simtoreal.transfer.simulated import SimulatedFrames
+from simtoreal.transfer.strategy import Depths, Mixture, Strategy
 from simtoreal.transfer.training import Domain, Lesson, tune
 
 QUICK = {
     "name": "quick", "about": "for a test", "steps": 24, "batch_size": 8, "learning_rate": 0.008, "unknown_weight": 0.3,
-    "depths": {"heads": 1.0, "body": 1.0, "num_stages": 100},
+    "depths": {"heads": 1.0, "body": 1.0, "num_stages": 100}, "mixture": {"start_frac": 0.5, "end_frac": 0.5},
 }  # fmt: skip
 KINDS = ("shuffled", "calibration", "another_task")
 
@@ -47,7 +49,7 @@ def spoil() -> Callable[[Path, Path, str, int], Path]:
 def able(domain: Domain, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that sees the bars of the episodes well: it has something to lose."""
     plan = Strategy("sees", "for a test", steps=60, batch_size=8, learning_rate=5e-3,
-                    depths=Depths(1.0, 1.0, 100), unknown_weight=0.3)  # fmt: skip
+                    depths=Depths(1.0, 1.0, 100), unknown_weight=0.3, mixture=Mixture(0.5, 0.5))  # fmt: skip
     net = tune(plan, domain, Lesson(np.arange(6), np.array([], dtype=np.int64), 0)).net
     camera = CameraRecord("wrist", "rgbd", CameraModel.from_fov(64, 48, 1.0))
     bundle = Bundle(asdict(domain.spec), view_record(VIEW), "servo", HeadScale(), PerceptionError(), camera,
@@ -63,6 +65,13 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
+def simulated_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was learned in simulation is part of the evidence; here it is bars too, of another colour."""
+    found = SimulatedFrames(simulated_frames(48), simulated_frames(40, seed=300), "bars")
+    monkeypatch.setattr(preparation, "load_simulated", lambda *arguments: found)
+
+
+@pytest.fixture(autouse=True)
 def short_scratch() -> Iterator[None]:
     real = arms.load_strategy
     with pytest.MonkeyPatch.context() as patch:
@@ -75,20 +84,22 @@ def test_what_is_spoiled_is_what_was_asked_for(
 ):
     folders = {kind: spoil(recorded, tmp_path / kind, kind, 0) for kind in KINDS}
     with DatasetReader(recorded) as reader:
-        before = reader[0][0]
+        before, closed = reader[0][0], reader[0][20]
     shifts = {}
     for kind, folder in folders.items():
         with DatasetReader(folder) as reader:
             assert len(reader) == 8
-            frame = reader[0][0]
-        image, was = frame.images["wrist"], before.images["wrist"]
+            first, frame = reader[0][0], reader[0][20]
+        image, was = frame.images["wrist"], closed.images["wrist"]
+        assert first.T_base_tcp is not None
+        np.testing.assert_allclose(first.T_base_tcp, before.T_base_tcp, atol=1e-6)
         assert image.T_base_cam is not None
         assert was.T_base_cam is not None
         assert frame.T_base_tcp is not None
-        assert before.T_base_tcp is not None
+        assert closed.T_base_tcp is not None
         shifts[kind] = (
             float(np.linalg.norm(image.T_base_cam[:3, 3] - was.T_base_cam[:3, 3])),
-            float(np.linalg.norm(frame.T_base_tcp[:3, 3] - before.T_base_tcp[:3, 3])),
+            float(np.linalg.norm(frame.T_base_tcp[:3, 3] - closed.T_base_tcp[:3, 3])),
         )
     assert shifts["calibration"] == (pytest.approx(0.05, abs=1e-4), pytest.approx(0.0, abs=1e-4))
     assert shifts["shuffled"][0] == pytest.approx(0.0, abs=1e-4)
@@ -107,9 +118,14 @@ def test_the_source_is_kept(
     (tmp_path / "quick.yaml").write_text(yaml.safe_dump(QUICK))
     config = FinetuneConfig(
         bundle=str(able), episodes=spoil(recorded, tmp_path / "spoiled", kind, seed), out=tmp_path / "out",
-        candidates=("zero_shot", str(tmp_path / "quick.yaml")), simulated_frames=0, max_frames=4, workers=1, seed=seed,
+        candidates=("zero_shot", str(tmp_path / "quick.yaml")), max_frames=4, workers=1, seed=seed,
     )  # fmt: skip
-    finetune(config)
+    try:
+        finetune(config)
+    except DatasetError:  # so far off that nothing could be learned: refused, and nothing ships
+        assert kind == "calibration"
+        assert not (config.out / "bundle").exists()
+        return
     ledger = json.loads((config.out / "ledger.json").read_text())
     assert ledger["verdict"] in ("harmed", "no evidence"), ledger["reasons"]
     assert ledger["shipped"] == "source"
