@@ -28,7 +28,7 @@ SHIFT_M = 0.01  # of camera motion
 STAYS_M = 0.01  # this near to where it should be, a grasp counts as there
 _BLUR_PX, _BRIGHTER = 1.0, 1.3
 _SURE = 0.8  # of the quality that it sees with the picture: so sure without it is not sight
-_SEEN = 0.05  # quality below which nothing is seen
+_SEEN = 0.01  # quality below which nothing is seen
 _MIN_FOLLOWED = 0.5  # of the way that geometry asks for
 Colour = tuple[int, int, int]
 
