@@ -16,6 +16,7 @@ from simtoreal.evaluation import statistics
 from simtoreal.evaluation.comparison_page import render_terminal, write_page
 from simtoreal.evaluation.output_files import make_folder, write_text_atomic
 from simtoreal.evaluation.records import EpisodeRecord, to_plain
+from simtoreal.evaluation.report import Picture
 from simtoreal.evaluation.results import load_eval_info, load_records, pair_records, summarise
 from simtoreal.evaluation.settings import CompareConfig, Pairing
 from simtoreal.progress import Progress
@@ -60,7 +61,7 @@ def compare(config: CompareConfig) -> None:
     make_folder(config.out)
     summary = to_plain(summarise_all(runs, found))
     write_text_atomic(config.out / "comparison.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
-    pictures = ()
+    pictures: list[Picture] = []
     if config.pictures:
         from simtoreal.evaluation.comparison_pictures import picture_disagreements  # opens simulators
 
@@ -216,7 +217,7 @@ def _enough(judged: Judged) -> int | None:
 def _per_group(judged: Judged) -> list[dict[str, Any]]:
     """The difference by shape group, corrected for the number of groups; nothing where runs are independent."""
     groups = sorted({ours.group for ours, _ in judged.pairs})
-    rows = []
+    rows: list[dict[str, Any]] = []
     for group in groups if len(groups) > 1 else ():
         pairs = [pair for pair in judged.pairs if pair[0].group == group]
         ours, theirs = [x.success for x, _ in pairs], [y.success for _, y in pairs]

@@ -143,7 +143,9 @@ def move_camera_across(view: View, offset_m: FloatArray, height_m: float) -> Vie
     corners = np.array([[0.0, 0.0], [far, 0.0], [far, far], [0.0, far]])
     points = camera.at_height(corners, np.full(4, height_m), view.K, view.T_base_view)
     moved = camera.project(points, view.K, T_base_view)
-    forth = cv2.getPerspectiveTransform(corners.astype(np.float32), moved.astype(np.float32))
+    forth = np.asarray(
+        cv2.getPerspectiveTransform(corners.astype(np.float32), moved.astype(np.float32)), dtype=np.float64
+    )
     return View(
         _warp(view.rgb, forth, cv2.INTER_LINEAR, 0.0).astype(np.uint8),
         _warp(view.height_m, forth, cv2.INTER_NEAREST, math.nan).astype(np.float32),

@@ -45,7 +45,8 @@ def inspect(config: InspectConfig) -> None:
     folder = find_bundle(name)
     bundle = load_bundle(folder)
     looks = list(_looks(config, folder, progress))
-    tables, disturbed = bundle_tables(folder, bundle), []
+    tables = bundle_tables(folder, bundle)
+    disturbed: list[Picture] = []
     if len(looks) > 1:  # the probe shuffles pictures between scenes
         table, disturbed = _grounding(bundle, looks, config.seed)
         tables.insert(2, table)
