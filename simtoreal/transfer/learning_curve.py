@@ -135,7 +135,7 @@ class Outlook(NamedTuple):
 def outlook(tuned: Curves) -> Outlook:
     """How many more episodes are worth recording."""
     size = max(int(tuned.sizes[-1]), 1)
-    sizes = size * 2.0 ** np.arange(_MAX_DOUBLINGS + 2)
+    sizes: FloatArray = np.float64(size) * 2.0 ** np.arange(_MAX_DOUBLINGS + 2, dtype=np.float64)
     gains = np.maximum(-np.diff(tuned.at(sizes), axis=1), 0.0)  # it cannot rise: (B + 1, _MAX_DOUBLINGS + 1)
     enough = gains < MIN_GAIN
     first = np.where(enough.any(axis=1), enough.argmax(axis=1), _MAX_DOUBLINGS)

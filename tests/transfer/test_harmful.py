@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from bar_episodes import write
-from bar_scenes import VIEW, simulated_frames
+from bar_scenes import VIEW, real_frames, simulated_frames
 
 from simtoreal.bundle import Bundle, CameraRecord, load_bundle, save_bundle
 from simtoreal.camera import CameraModel
@@ -48,9 +48,10 @@ def spoil() -> Callable[[Path, Path, str, int], Path]:
 @pytest.fixture(scope="module")
 def able(domain: Domain, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that sees the bars of the episodes well: it has something to lose."""
-    plan = Strategy("sees", "for a test", steps=60, batch_size=8, learning_rate=5e-3,
+    plan = Strategy("sees", "for a test", steps=300, batch_size=16, learning_rate=5e-3,
                     depths=Depths(1.0, 1.0, 100), unknown_weight=0.3, mixture=Mixture(0.5, 0.5))  # fmt: skip
-    net = tune(plan, domain, Lesson(np.arange(6), np.array([], dtype=np.int64), 0)).net
+    seen = replace(domain, real=real_frames(24, 3, seed=900), simulated=simulated_frames(64, seed=700))
+    net = tune(plan, seen, Lesson(np.arange(24), np.array([], dtype=np.int64), 0)).net
     camera = CameraRecord("wrist", "rgbd", CameraModel.from_fov(64, 48, 1.0))
     bundle = Bundle(asdict(domain.spec), view_record(VIEW), "servo", HeadScale(), PerceptionError(), camera,
                     encoder_weights(net), card="# A policy\n")  # fmt: skip
