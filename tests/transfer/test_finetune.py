@@ -76,7 +76,7 @@ def test_an_improvement_ships_and_the_ledger_says_why(finished: Path, source_fol
     assert [row["strategy"] for row in ledger["auto"]["tried"]] == ["zero_shot", "quick"]
     assert ledger["cost"]["num_trainable"] == ledger["cost"]["num_parameters"]
     assert ledger["forgetting"] is None
-    assert ledger["saved"]["points"]["fine_tuned"]["sizes"] == [0, 1, 2, 4]
+    assert ledger["saved"]["points"]["fine_tuned"]["sizes"] == [0, 1, 2, 5]
     assert ledger["saved"]["data"]["low"] <= ledger["saved"]["data"]["value"]
     assert len(ledger["grounding"]["source"]["responses"]) == 6
     assert {row["kind"] for row in ledger["slices"]} >= {"kind of object", "colour"}
