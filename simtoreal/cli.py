@@ -146,7 +146,7 @@ def read_settings(schema: type, verb: str, settings: Sequence[str]) -> Any:
     from hydra import compose, initialize_config_module
     from omegaconf import OmegaConf
 
-    bare, settings = _bare_words(VERBS[verb].bare, settings)
+    bare, settings = _bare_words(VERBS[verb], settings)
     groups, values = [], dict[str, Any](bare)
     for setting in settings:
         key, value = _split(setting, schema)
@@ -161,13 +161,20 @@ def read_settings(schema: type, verb: str, settings: Sequence[str]) -> Any:
     return parse(OmegaConf.to_container(composed, resolve=True), schema)  # type: ignore[arg-type]
 
 
-def _bare_words(key: str, settings: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Words without an equal sign as values of `key`, in order, and the other settings; no key takes no words."""
+def _bare_words(verb: Verb, settings: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Words without an equal sign as the value of the verb's `bare` key, and the other settings; without a key, none."""
+    key = verb.bare
     words = [setting for setting in settings if key and "=" not in setting and not setting.startswith("-")]
     others = [setting for setting in settings if setting not in words]
-    if words and any(setting.startswith(f"{key}=") for setting in others):
+    if not words:
+        return {}, others
+    if any(setting.startswith(f"{key}=") for setting in others):
         raise ConfigError(f"{key} is given twice: as {' '.join(words)} and as {key}=...")
-    return ({key: words} if words else {}), others
+    if get_origin(without_none(type_at(verb.schema, [key]))[0]) is tuple:
+        return {key: words}, others
+    if len(words) > 1:
+        raise ConfigError(f"{key} takes one word, got {' '.join(words)}")
+    return {key: words[0]}, others
 
 
 def _split(setting: str, schema: type) -> tuple[str, Any]:
