@@ -162,7 +162,7 @@ def read_settings(schema: type, verb: str, settings: Sequence[str]) -> Any:
 
 
 def _bare_words(verb: Verb, settings: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Words without an equal sign as the value of the verb's `bare` key, and the other settings; without a key, none."""
+    """Words without an equal sign as the value of the verb's `bare` key, and the other settings."""
     key = verb.bare
     words = [setting for setting in settings if key and "=" not in setting and not setting.startswith("-")]
     others = [setting for setting in settings if setting not in words]
