@@ -179,7 +179,10 @@ def _saved(ledger: _Ledger) -> list[tuple[str, str]]:
 
 def _grounding(ledger: _Ledger) -> list[Table]:
     found = ledger.get("grounding") or {}
-    return [grounding_table(part, f"Does the {_ARM_NAMES[arm]} look at the picture?") for arm, part in found.items()]
+    return [
+        grounding_table(part, f"Does it look at the picture? {_ARM_NAMES[arm].capitalize()}")
+        for arm, part in found.items()
+    ]
 
 
 def _difference(found: Mapping[str, float | None], digits: int = 3) -> tuple[str, str, str]:
