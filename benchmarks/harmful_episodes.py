@@ -4,13 +4,16 @@
 - `calibration`: the camera is 5 cm from where its calibration says, the same way in all episodes.
 - `another_task`: the tool closes on what lies below the place that it started from, whatever the picture shows.
 
+`spoil` writes such episodes, of which much is found out before anything is trained: where the picture shows that
+nothing was there to grasp, hindsight gives no label. `SpoiledLabels` is the worst case, labels that got past it.
+
 Before the jaws close the tool is left where it was: a wrist camera's view is centred below it, and a tool that is wrong
 throughout would take the view along, so that labels would lie in its middle and be right in a way.
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ from simtoreal.contracts import FloatArray
 from simtoreal.episodes.reader import DatasetReader, RecordedEpisode
 from simtoreal.episodes.records import EpisodeFrame, EpisodeInfo
 from simtoreal.episodes.writer import DatasetWriter, WriterSettings
+from simtoreal.transfer.labels import LabelledFrame, LabelSource
 
 KINDS = ("shuffled", "calibration", "another_task")
 OFF_M = 0.05  # of the camera
@@ -51,6 +55,42 @@ def spoil(source: Path, folder: Path, kind: str, seed: int) -> Path:
                 writer.write(info, _moved(episode, T_off), end)
     (folder / "spoiled").write_text(f"{kind} {seed}\n", encoding="utf-8")
     return folder
+
+
+@dataclass(frozen=True)
+class SpoiledLabels:
+    """Labels of another source, moved as a kind of harm would move them, whatever the pictures show."""
+
+    labels: LabelSource
+    kind: str
+    seed: int
+
+    @property
+    def version(self) -> str:
+        return f"spoiled {self.kind} {self.seed} {self.labels.version}"
+
+    def label(self, episode: RecordedEpisode, camera: str) -> Sequence[LabelledFrame]:
+        rng = np.random.default_rng((self.seed, KINDS.index(self.kind)))
+        angle_rad = rng.uniform(-math.pi, math.pi)  # the same in all episodes
+        T_cam_off = frames.transform([OFF_M * math.cos(angle_rad), OFF_M * math.sin(angle_rad), 0.0])
+        off = _elsewhere(np.random.default_rng((self.seed, episode.entry.index)))
+        start = next((frame.T_base_tcp for frame in episode if frame.T_base_tcp is not None), None)
+        found = []
+        for frame in self.labels.label(episode, camera):
+            image = episode.frame(frame.frame, (camera,)).images.get(camera)
+            if start is None or image is None or image.T_base_cam is None or not frame.grasps:
+                found.append(frame._replace(grasps=()))
+                continue
+            # Seen from a camera that is off, everything lies off by as much the other way.
+            T_off = image.T_base_cam @ frames.invert(T_cam_off) @ frames.invert(image.T_base_cam)
+            moved = {
+                "shuffled": lambda T: _displaced(T, off),
+                "calibration": lambda T, T_off=T_off: T_off @ T,
+                "another_task": lambda T: _pressing(T, start),
+            }[self.kind]
+            grasps = tuple(grasp._replace(T_base_grasp=moved(grasp.T_base_grasp)) for grasp in frame.grasps)
+            found.append(frame._replace(grasps=grasps))
+        return found
 
 
 def _miscalibrated(info: EpisodeInfo, T_cam_off: FloatArray) -> EpisodeInfo:

@@ -7,7 +7,7 @@
   (`strategy=auto`) learns from them, and source, from scratch, fine-tuned and what ships meet the same scenes of
   `random_test` as the oracle, there and (source and fine-tuned) in the source simulator.
 - `simtoreal curve` in one reality, closed loop: real data and training time saved.
-- With --harmful: 20 fine-tunings on spoiled episodes (see harmful_episodes.py), verdict and what shipped.
+- With --harmful: 20 fine-tunings on spoiled episodes and labels (see harmful_episodes.py), verdict and what shipped.
 
 Everything is kept in runs/benchmarks/transfer as it ends: a run that was stopped goes on where it was.
 """
@@ -20,13 +20,14 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import argparse  # noqa: E402
 import json  # noqa: E402
 import time  # noqa: E402
+from collections import Counter  # noqa: E402
 from collections.abc import Mapping, Sequence  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
-from harmful_episodes import KINDS, spoil  # noqa: E402
+from harmful_episodes import KINDS, SpoiledLabels, spoil  # noqa: E402
 from record import Row, per_cent, save  # noqa: E402
 
 from simtoreal import cli  # noqa: E402
@@ -34,18 +35,22 @@ from simtoreal.config import World  # noqa: E402
 from simtoreal.envs.assets import default_cache_dir  # noqa: E402
 from simtoreal.envs.randomization import load_randomization  # noqa: E402
 from simtoreal.envs.reality import load_reality  # noqa: E402
+from simtoreal.episodes.errors import DatasetError  # noqa: E402
 from simtoreal.evaluation.arena import ArenaSpec  # noqa: E402
+from simtoreal.evaluation.output_files import make_folder  # noqa: E402
 from simtoreal.evaluation.records import EpisodeRecord  # noqa: E402
 from simtoreal.evaluation.runner import EvaluationPlan, run_evaluation  # noqa: E402
 from simtoreal.evaluation.statistics import paired_difference, paired_ratio, wilson  # noqa: E402
 from simtoreal.preflight import find_bundle  # noqa: E402
 from simtoreal.progress import Progress  # noqa: E402
+from simtoreal.transfer.labels import Hindsight  # noqa: E402
 from simtoreal.transfer.online import run_arm  # noqa: E402
-from simtoreal.transfer.pipeline import EXIT_HARMED  # noqa: E402
+from simtoreal.transfer.pipeline import EXIT_HARMED, finetune  # noqa: E402
 from simtoreal.transfer.settings import FinetuneConfig  # noqa: E402
 
 FOLDER = Path("runs") / "benchmarks" / "transfer"
 OF_ORACLE = {"default": 0.95, "harsh": 0.90}
+LEVELS = ("labels", "episodes")
 ARMS = ("source", "scratch", "fine_tuned", "shipped")
 Records = list[EpisodeRecord]
 
@@ -65,7 +70,7 @@ class Effort:
 
 FULL = Effort(20, 100, 60, "[0,1,2,5,10,20,40]", 20, FOLDER)
 QUICK = Effort(
-    5, 6, 6, "[0,1,3]", 3, FOLDER / "quick", ("simulated_frames=80", "candidates=[zero_shot,heads]", "max_frames=4")
+    5, 6, 6, "[0,1,3]", 6, FOLDER / "quick", ("simulated_frames=80", "candidates=[zero_shot,heads]", "max_frames=4")
 )
 
 
@@ -218,35 +223,42 @@ def curve_rows(reality: str, seeds: Sequence[int], effort: Effort) -> list[Row]:
 
 
 def harmful_rows(effort: Effort) -> list[Row]:
-    """Fine-tunings on spoiled episodes; each is kept as it ends."""
+    """Fine-tunings on spoiled episodes, and on labels that got past all checks; each is kept as it ends."""
     source = recorded("default", 0, effort.episodes, effort)
-    tries = [(KINDS[i % len(KINDS)], i // len(KINDS)) for i in range(effort.tries)]
-    found = [(kind, seed, _harmful_try(source, kind, seed, effort)) for kind, seed in tries]
+    kinds = [(level, kind) for kind in KINDS for level in LEVELS]
+    tries = [(*kinds[i % len(kinds)], i // len(kinds)) for i in range(effort.tries)]
+    found = [(level, kind, harmful_try(source, (level, kind, seed), effort)) for level, kind, seed in tries]
     rows = []
-    for kind in KINDS:
-        mine = [result for name, _, result in found if name == kind]
+    for level, kind in kinds:
+        mine = [result for *names, result in found if names == [level, kind]]
         kept = sum(result["shipped"] == "source" for result in mine)
-        verdicts = ", ".join(
-            f"{v} {sum(r['verdict'] == v for r in mine)}" for v in sorted({r["verdict"] for r in mine})
-        )
-        rows.append(Row(f"harmful data, {kind}: source kept", f"{kept} of {len(mine)} ({verdicts})", "all",
+        counted = Counter(result["verdict"] for result in mine)
+        verdicts = ", ".join(f"{verdict} {num}" for verdict, num in sorted(counted.items()))
+        rows.append(Row(f"harmful {level}, {kind}: source kept", f"{kept} of {len(mine)} ({verdicts})", "all",
                         kept == len(mine), {"tries": mine}))  # fmt: skip
-    return rows
+    return [row for row in rows if row.numbers["tries"]]
 
 
-def _harmful_try(source: Path, kind: str, seed: int, effort: Effort) -> dict[str, Any]:
-    out = effort.folder / f"harmful-{kind}-{seed}"
+def harmful_try(source: Path, what: tuple[str, str, int], effort: Effort) -> dict[str, Any]:
+    """One fine-tuning on what is spoiled, at a level and in a way, with a seed."""
+    level, kind, seed = what
+    out = effort.folder / f"harmful-{level}-{kind}-{seed}"
     result = out / "result.json"
     if result.exists():
         return dict(json.loads(result.read_text()))
-    episodes = spoil(source, effort.folder / f"spoiled-{kind}-{seed}", kind, seed)
-    print("simtoreal finetune", f"episodes={episodes}", flush=True)
-    status = cli.main(["finetune", f"episodes={episodes}", f"seed={seed}", f"out={out}", *effort.extra])
-    if status == cli.EXIT_ERROR:  # too little of it made sense to learn from: nothing ships either
-        told = {"kind": kind, "seed": seed, "verdict": "refused", "shipped": "source", "reasons": []}
-    else:
+    episodes, labels = source, SpoiledLabels(Hindsight(), kind, seed) if level == "labels" else None
+    if level == "episodes":
+        episodes = spoil(source, effort.folder / f"spoiled-{kind}-{seed}", kind, seed)
+    words = [f"episodes={episodes}", f"seed={seed}", f"out={out}", *effort.extra]
+    print("simtoreal finetune", *words, f"({level}, {kind})", flush=True)
+    make_folder(out)
+    told: dict[str, Any] = {"level": level, "kind": kind, "seed": seed}
+    try:
+        finetune(cli.read_settings(FinetuneConfig, "finetune", words), labels)
         ledger = json.loads((out / "ledger.json").read_text())
-        told = {"kind": kind, "seed": seed, **{key: ledger[key] for key in ("verdict", "shipped", "reasons")}}
+        told |= {key: ledger[key] for key in ("verdict", "shipped", "reasons", "label_shift")}
+    except DatasetError as error:  # too little of it made sense to learn from: nothing ships either
+        told |= {"verdict": "refused", "shipped": "source", "reasons": [str(error)]}
     result.write_text(json.dumps(told, indent=1) + "\n")
     return told
 

@@ -23,7 +23,7 @@ from simtoreal.transfer.arms import ArmScores, run_arms, train_final
 from simtoreal.transfer.calibration_check import label_shift
 from simtoreal.transfer.folds import make_folds
 from simtoreal.transfer.grasp_score import score_simulated
-from simtoreal.transfer.labels import Hindsight
+from simtoreal.transfer.labels import Hindsight, LabelSource
 from simtoreal.transfer.ledger import Findings, write_ledger
 from simtoreal.transfer.ledger_page import render_terminal, write_page
 from simtoreal.transfer.ledger_pictures import held_out_pictures
@@ -41,11 +41,16 @@ from simtoreal.transfer.verdict import Verdict
 EXIT_HARMED = 3
 
 
-def finetune(config: FinetuneConfig) -> int:
-    """Fine-tunes, writes bundle and ledger; returns 3 where the result is harmful and the source was kept, else 0."""
+def finetune(config: FinetuneConfig, labels: LabelSource | None = None) -> int:
+    """Fine-tunes, writes bundle and ledger; returns 3 where the result is harmful and the source was kept, else 0.
+
+    Args:
+        config: what to do.
+        labels: who knows the grasps in recorded frames; None is hindsight.
+    """
     started_s = time.monotonic()
     strategies = strategies_of(config)
-    job = prepare(config, Hindsight(), Progress())
+    job = prepare(config, labels or Hindsight(), Progress())
     strategies, left_out = possible_of(strategies, job)
     folds = make_folds(job.data.judgeable, job.data.only_training, config.folds, config.seed)
     tried = search(strategies, job.trainer, folds, config.seed, config.budget_s)
