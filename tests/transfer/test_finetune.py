@@ -86,7 +86,7 @@ def test_an_improvement_ships_and_the_ledger_says_why(finished: Path, source_fol
     load_encoder(shipped)
     page = (finished / "report.html").read_text()
     assert "Fine-tuning: improved" in page
-    assert page.count("held-out episode") == 2 * 6, "each in the text of the picture and below it"
+    assert page.count("label yellow") == 2 * 6, "each in the text of the picture and below it"
     assert "real episodes saved by starting from the source" in page
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from simtoreal.head_interface import HeadScale
 from simtoreal.perception_error import PerceptionError
 from simtoreal.policies.load import encoder_weights, view_record
 from simtoreal.transfer import arms, preparation
+from simtoreal.transfer.labels import Hindsight
 from simtoreal.transfer.pipeline import finetune
 from simtoreal.transfer.settings import FinetuneConfig
 from simtoreal.transfer.simulated import SimulatedFrames
@@ -34,7 +36,7 @@ KINDS = ("shuffled", "calibration", "another_task")
 
 
 @pytest.fixture(scope="module")
-def spoil() -> Callable[[Path, Path, str, int], Path]:
+def harmful() -> ModuleType:
     path = Path(__file__).resolve().parents[2] / "benchmarks" / "harmful_episodes.py"
     spec = importlib.util.spec_from_file_location("harmful_episodes", path)
     assert spec is not None
@@ -42,7 +44,12 @@ def spoil() -> Callable[[Path, Path, str, int], Path]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.KINDS == KINDS
-    return module.spoil  # type: ignore[no-any-return]
+    return module
+
+
+@pytest.fixture(scope="module")
+def spoil(harmful: ModuleType) -> Callable[[Path, Path, str, int], Path]:
+    return harmful.spoil  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
@@ -111,18 +118,22 @@ def test_what_is_spoiled_is_what_was_asked_for(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    "case", [(level, kind, seed) for level in ("episodes", "labels") for kind in KINDS for seed in (0, 1)], ids=str
+)
 def test_the_source_is_kept(
-    spoil: Callable[[Path, Path, str, int], Path], able: Path, recorded: Path, tmp_path: Path, kind: str, seed: int
+    harmful: ModuleType, able: Path, recorded: Path, tmp_path: Path, case: tuple[str, str, int]
 ):
+    level, kind, seed = case
+    labels = harmful.SpoiledLabels(Hindsight(), kind, seed) if level == "labels" else None
+    episodes = recorded if labels is not None else harmful.spoil(recorded, tmp_path / "spoiled", kind, seed)
     (tmp_path / "quick.yaml").write_text(yaml.safe_dump(QUICK))
     config = FinetuneConfig(
-        bundle=str(able), episodes=spoil(recorded, tmp_path / "spoiled", kind, seed), out=tmp_path / "out",
+        bundle=str(able), episodes=episodes, out=tmp_path / "out",
         candidates=("zero_shot", str(tmp_path / "quick.yaml")), max_frames=4, workers=1, seed=seed,
     )  # fmt: skip
     try:
-        finetune(config)
+        finetune(config, labels)
     except DatasetError:  # so far off that nothing could be learned: refused, and nothing ships
         assert kind == "calibration"
         assert not (config.out / "bundle").exists()
