@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtoreal import camera, frames
+from simtoreal.policies.view import View
 
 FloatArray = NDArray[np.float64]
 NUM_YAWS = 12  # over half a turn
@@ -53,6 +54,11 @@ class Viewpoint:
     T_base_view: FloatArray
     yaw_rad: float
     pixels: int
+
+
+def viewpoint_of(view: View) -> Viewpoint:
+    """The virtual camera of a view."""
+    return Viewpoint(view.K, view.T_base_view, view.yaw_rad, view.rgb.shape[0])
 
 
 def in_view(

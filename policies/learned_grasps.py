@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from simtoreal import frames
 from simtoreal.contracts import FloatArray, GraspEstimate, Observation
-from simtoreal.policies.grasp_map import Candidate, Viewpoint, decode, read_again
+from simtoreal.policies.grasp_map import Candidate, Viewpoint, decode, read_again, viewpoint_of
 from simtoreal.policies.view import View, ViewSpec, make_view
 
 GraspMap = Callable[[View], NDArray[np.float32]]  # to (NUM_YAWS, NUM_FIELDS, h, w), qualities in [0, 1]
@@ -90,7 +90,7 @@ class LearnedGrasps:
     def _look(self, observation: Observation) -> None:
         view = make_view(observation, self._view)
         grasp_map = self._grasp_map(view)
-        viewpoint = Viewpoint(view.K, view.T_base_view, view.yaw_rad, self._view.pixels)
+        viewpoint = viewpoint_of(view)
         candidates = self._candidates(grasp_map, viewpoint)
         self._picture = (grasp_map[:, 0].max(axis=0), view)
         if candidates:

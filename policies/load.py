@@ -13,7 +13,7 @@ from simtoreal.policies.encoders import EncoderSpec, GraspNet, build_encoder, fo
 from simtoreal.policies.grasp_policy import GraspPolicy
 from simtoreal.policies.learned_grasps import GraspMap, LearnedGrasps
 from simtoreal.policies.parts import HeadChoice, make_head, view_of
-from simtoreal.policies.view import View, to_tensor
+from simtoreal.policies.view import View, ViewSpec, to_tensor
 
 TensorMap = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (C, P, P) to (Y, F, h, w), qualities in [0, 1]
 
@@ -72,7 +72,12 @@ def learned_grasp_map(bundle: Bundle, device: str = "cpu") -> GraspMap:
     Raises:
         BundleError: the weights or the view do not fit.
     """
-    spec, answer = view_of(bundle), as_grasp_map(load_encoder(bundle, device), device)
+    return map_of_views(load_encoder(bundle, device), view_of(bundle), device)
+
+
+def map_of_views(net: GraspNet, spec: ViewSpec, device: str = "cpu") -> GraspMap:
+    """An encoder as a function from a canonical view to its grasp map."""
+    answer = as_grasp_map(net, device)
 
     def grasp_map(view: View) -> NDArray[np.float32]:
         return answer(to_tensor(view, spec))

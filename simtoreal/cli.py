@@ -26,11 +26,12 @@ from simtoreal.deployment.settings import DeployConfig
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.episodes.settings import DatasetConfig, RecordConfig
+from simtoreal.evaluation.settings import CompareConfig
 from simtoreal.export.settings import ExportConfig
 from simtoreal.identification.settings import IdentifyConfig
 from simtoreal.schema import closest, dotted_keys, field_map, parse, type_at, unknown_key, without_none
 from simtoreal.serving.settings import ServeConfig
-from simtoreal.transfer.settings import FinetuneConfig
+from simtoreal.transfer.settings import CurveConfig, FinetuneConfig
 from simtoreal.usage import help_text
 
 EXIT_ERROR = 2
@@ -45,7 +46,7 @@ class Verb(NamedTuple):
     about: str
     target: str  # module:function, imported when the verb is used
     goes_on: bool = False  # where the same command again continues what was stopped
-    first_word: str = ""  # key that a first word without an equal sign is the value of
+    bare: str = ""  # key that words without an equal sign are the values of
 
 
 VERBS = {
@@ -64,10 +65,22 @@ VERBS = {
         "measure a bundle on unseen objects, beside the oracle and a random policy",
         "simtoreal.evaluation.runner:evaluate",
     ),
+    "compare": Verb(
+        CompareConfig,
+        "say whether one evaluation beats another: paired, with an interval",
+        "simtoreal.evaluation.comparison:compare",
+        bare="runs",
+    ),
     "finetune": Verb(
         FinetuneConfig,
         "fine-tune a bundle on recorded episodes, and say whether it helped",
         "simtoreal.transfer.pipeline:finetune",
+        goes_on=True,
+    ),
+    "curve": Verb(
+        CurveConfig,
+        "measure what more real episodes bring, and how many the pretraining saved",
+        "simtoreal.transfer.curve:curve",
         goes_on=True,
     ),
     "identify": Verb(
@@ -101,12 +114,12 @@ VERBS = {
         CalibrateConfig,
         "measure a camera's lens and mount with a board, or check whether it has moved",
         "simtoreal.calibration.command:calibrate",
-        first_word="mode",
+        bare="mode",
     ),
     "inspect": Verb(
         InspectConfig,
         "show what is in a bundle or a dataset of episodes, with pictures",
-        "simtoreal.episodes.inspect_command:inspect",
+        "simtoreal.transfer.inspect_command:inspect",
     ),
     "serve": Verb(
         ServeConfig,
@@ -170,8 +183,9 @@ def read_settings(schema: type, verb: str, settings: Sequence[str]) -> Any:
     from hydra import compose, initialize_config_module
     from omegaconf import OmegaConf
 
-    groups, values = [], {}
-    for setting in _with_first_word(verb, settings):
+    bare, settings = _bare_words(VERBS[verb], settings)
+    groups, values = [], dict[str, Any](bare)
+    for setting in settings:
         key, value = _split(setting, schema)
         if dataclasses.is_dataclass(type_at(schema, key.split("."))):
             groups.append(_group_override(key, value))
@@ -184,12 +198,20 @@ def read_settings(schema: type, verb: str, settings: Sequence[str]) -> Any:
     return parse(OmegaConf.to_container(composed, resolve=True), schema)  # type: ignore[arg-type]
 
 
-def _with_first_word(verb: str, settings: Sequence[str]) -> list[str]:
-    """The settings with the first word of `calibrate hand-eye` as `mode=hand_eye`."""
-    key = VERBS[verb].first_word
-    if key and settings and "=" not in settings[0] and not settings[0].startswith("-"):
-        return [f"{key}={settings[0].replace('-', '_')}", *settings[1:]]
-    return list(settings)
+def _bare_words(verb: Verb, settings: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Words without an equal sign as the value of the verb's `bare` key, and the other settings."""
+    key = verb.bare
+    words = [setting for setting in settings if key and "=" not in setting and not setting.startswith("-")]
+    others = [setting for setting in settings if setting not in words]
+    if not words:
+        return {}, others
+    if any(setting.startswith(f"{key}=") for setting in others):
+        raise ConfigError(f"{key} is given twice: as {' '.join(words)} and as {key}=...")
+    if get_origin(without_none(type_at(verb.schema, [key]))[0]) is tuple:
+        return {key: words}, others
+    if len(words) > 1:
+        raise ConfigError(f"{key} takes one word, got {' '.join(words)}")
+    return {key: words[0]}, others
 
 
 def _split(setting: str, schema: type) -> tuple[str, Any]:
@@ -270,7 +292,9 @@ def _verb_help(name: str) -> str:
     examples = "\n".join(
         f"  {line[2:]}" for line in header if line.startswith(f"# simtoreal {name}") and "--help" not in line
     )
-    return f"simtoreal {name} [key=value ...]: {verb.about}\n\nexamples:\n{examples}\n\nkeys:\n{help_text(verb.schema)}"
+    words = f" [{verb.bare} ...]" if verb.bare else ""
+    usage = f"simtoreal {name}{words} [key=value ...]: {verb.about}"
+    return f"{usage}\n\nexamples:\n{examples}\n\nkeys:\n{help_text(verb.schema)}"
 
 
 def _one_line(error: Exception) -> str:

@@ -326,8 +326,12 @@ class InspectConfig:
         ConfigError: a viewer is asked for without episodes.
     """
 
-    bundle: str = option("default", "policy: a shipped bundle, or a folder; not looked at where episodes are given")
-    episodes: Path | None = option(None, "dataset of recorded or imported episodes to look at instead of a bundle")
+    bundle: str | None = option(
+        None, "policy: a shipped bundle, or a folder; null is default, or none where episodes are given"
+    )
+    episodes: Path | None = option(
+        None, "dataset of recorded or imported episodes to look at; with a bundle, also what that sees in them"
+    )
     episodes_shown: int = option(
         12, "episodes with pictures and plots, spread over the dataset; all are checked", minimum=0, maximum=500
     )

@@ -111,7 +111,7 @@ class Mistake(NamedTuple):
 MISTAKES = [
     Mistake(
         "evalute",
-        "unknown verb 'evalute': did you mean 'evaluate'? Verbs: quickstart, pretrain, evaluate, finetune,",
+        "unknown verb 'evalute': did you mean 'evaluate'? Verbs: quickstart, pretrain, evaluate, compare,",
     ),
     Mistake("evaluate epizodes=5", "unknown key 'epizodes': did you mean 'episodes'? Known keys: bundle, world,"),
     Mistake("evaluate --episodes=5", "settings are written key=value: give episodes=5 instead of --episodes=5"),
@@ -317,3 +317,15 @@ def test_ctrl_c_is_answered_with_the_conventional_status(tmp_path: Path) -> None
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert err.startswith("simtoreal: stopped after 0 min")
+
+
+def test_bare_words_are_values_of_the_key_that_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = settings("compare", "runs/a b", "seed=3", "runs/c")
+    assert [str(path) for path in found.runs] == ["runs/a b", "runs/c"]
+    assert found.seed == 3
+    monkeypatch.setitem(cli.VERBS, "evaluate", cli.VERBS["evaluate"]._replace(bare="bundle"))
+    assert settings("evaluate", "mine", "episodes=5").bundle == "mine"
+    with pytest.raises(ConfigError, match="bundle takes one word, got mine yours"):
+        settings("evaluate", "mine", "yours")
+    with pytest.raises(ConfigError, match="given twice"):
+        settings("evaluate", "mine", "bundle=yours")

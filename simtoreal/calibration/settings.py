@@ -14,7 +14,7 @@ class CalibrateMode(StrEnum):
     """What to do; the first word after the verb."""
 
     INTRINSICS = "intrinsics"
-    HAND_EYE = "hand_eye"
+    HAND_EYE = "hand-eye"
     CHECK = "check"
     BOARD = "board"
 

@@ -3,23 +3,29 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
 
 from simtoreal.bundle import Bundle, load_bundle
 from simtoreal.config import InspectConfig
+from simtoreal.contracts import GraspEstimate, Observation
 from simtoreal.envs.assets import default_cache_dir
 from simtoreal.envs.cell import InvalidScene
 from simtoreal.envs.randomization import load_randomization
 from simtoreal.evaluation import findings, statistics
 from simtoreal.evaluation.arena import Arena, ArenaSpec, Job
+from simtoreal.evaluation.grounding import Frame, grounding_pictures, grounding_table, probe
 from simtoreal.evaluation.inspection_tables import terminal_table
 from simtoreal.evaluation.pictures import camera_picture, draw_estimate, estimate_overlay, upscale
 from simtoreal.evaluation.presentation import curves_of_error, first_look
+from simtoreal.evaluation.records import to_plain
 from simtoreal.evaluation.report import Picture, ReportContent, Table, write_report
 from simtoreal.evaluation.runner import EvaluationPlan, plan_jobs, usable_objects
+from simtoreal.policies.load import learned_grasp_map
+from simtoreal.policies.parts import view_of
+from simtoreal.policies.view import make_view
 from simtoreal.preflight import find_bundle
 from simtoreal.progress import Progress
 
@@ -36,22 +42,27 @@ def inspect(config: InspectConfig) -> None:
         OSError: the run folder cannot be written.
     """
     console, progress = Console(), Progress()
-    folder = find_bundle(config.bundle)
+    name = config.bundle or "default"
+    folder = find_bundle(name)
     bundle = load_bundle(folder)
+    looks = list(_looks(config, folder, progress))
     tables = bundle_tables(folder, bundle)
+    disturbed: list[Picture] = []
+    if len(looks) > 1:  # the probe shuffles pictures between scenes
+        table, disturbed = _grounding(bundle, looks, config.seed)
+        tables.insert(2, table)
     for table in tables:
         console.print(terminal_table(table))
     content = ReportContent(
-        title=f"Bundle {config.bundle}",
+        title=f"Bundle {name}",
         lead=(
             f"A {bundle.camera.modality} policy for a camera {_placement(bundle)}, and where it would grasp "
             f"{config.scenes} objects of {config.objects} at first sight ({RANDOMIZATION} randomization)."
         ),
-        grasps=list(_pictures(config, folder, progress)),
+        grasps=[*(picture for look in looks for picture in look.pictures), *disturbed],
         perception_plots=curves_of_error(bundle.error),
         tables=tables,
-        command=f"simtoreal inspect bundle={config.bundle} objects={config.objects} "
-        f"scenes={config.scenes} seed={config.seed}",
+        command=f"simtoreal inspect bundle={name} objects={config.objects} scenes={config.scenes} seed={config.seed}",
     )
     path = write_report(config.out, content)
     console.print(f"report: {path}", highlight=False, soft_wrap=True)
@@ -178,8 +189,16 @@ def _file_table(folder: Path) -> Table:
 # --- pictures
 
 
-def _pictures(config: InspectConfig, folder: Path, progress: Progress) -> Iterator[Picture]:
-    """Camera pictures with the grasp, each with the map it was read from: the scenes that an evaluation begins with."""
+class _Look(NamedTuple):
+    """A scene as an evaluation begins with it."""
+
+    observation: Observation
+    object_name: str
+    pictures: Sequence[Picture]  # with the grasp, and the map that it was read from
+
+
+def _looks(config: InspectConfig, folder: Path, progress: Progress) -> Iterator[_Look]:
+    """The scenes that an evaluation begins with; those that cannot be drawn are passed over."""
     spec = ArenaSpec(
         bundle=folder,
         objects=config.objects,
@@ -194,23 +213,39 @@ def _pictures(config: InspectConfig, folder: Path, progress: Progress) -> Iterat
     try:
         with progress.task("pictures", config.scenes) as bar:
             for job in plan_jobs(names, config.seed, plan):
-                yield from _look(arena, job)
+                look = _look(arena, job)
+                if look is not None:
+                    yield look
                 bar.advance()
     finally:
         arena.close()
 
 
-def _look(arena: Arena, job: Job) -> Sequence[Picture]:
+def _look(arena: Arena, job: Job) -> _Look | None:
     for redraw in range(_MAX_REDRAWS):
         try:
             observation, estimate = first_look(arena, job, redraw)
         except InvalidScene:
             continue
-        if estimate is None:
-            return [Picture(upscale(camera_picture(observation)), f"{job.object_name}: no grasp seen")]
-        opening_m = arena.robot.gripper.max_opening_m
-        caption = f"{job.object_name}: grasp of quality {estimate.quality:.2f}, {1e3 * estimate.width_m:.0f} mm wide"
-        overlay = estimate_overlay(estimate)
-        picture = Picture(draw_estimate(observation, estimate, opening_m), caption)
-        return [picture] if overlay is None else [picture, Picture(overlay, f"{job.object_name}: map of grasp quality")]
-    return []
+        return _Look(observation, job.object_name, _pictures(arena, job, observation, estimate))
+    return None
+
+
+def _pictures(arena: Arena, job: Job, observation: Observation, estimate: GraspEstimate | None) -> Sequence[Picture]:
+    if estimate is None:
+        return [Picture(upscale(camera_picture(observation)), f"{job.object_name}: no grasp seen")]
+    opening_m = arena.robot.gripper.max_opening_m
+    caption = f"{job.object_name}: grasp of quality {estimate.quality:.2f}, {1e3 * estimate.width_m:.0f} mm wide"
+    overlay = estimate_overlay(estimate)
+    picture = Picture(draw_estimate(observation, estimate, opening_m), caption)
+    return [picture] if overlay is None else [picture, Picture(overlay, f"{job.object_name}: map of grasp quality")]
+
+
+def _grounding(bundle: Bundle, looks: Sequence[_Look], seed: int) -> tuple[Table, list[Picture]]:
+    """Whether the policy looks at these scenes, and one of them disturbed in every way."""
+    view = view_of(bundle)
+    found = [Frame(make_view(look.observation, view), i) for i, look in enumerate(looks)]
+    grasp_map = learned_grasp_map(bundle)
+    grounding = probe(grasp_map, found, np.random.default_rng((seed, 41)))
+    pictures = grounding_pictures(grasp_map, found[0], found[1])
+    return grounding_table(to_plain(grounding.to_plain())), pictures

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -143,6 +143,42 @@ def episodes_csv(records: Mapping[str, Iterable[EpisodeRecord]]) -> str:
             row["world_sample"] = json.dumps(row["world_sample"], sort_keys=True)
             writer.writerow(row)
     return stream.getvalue()
+
+
+def load_records(folder: Path) -> dict[str, list[EpisodeRecord]]:
+    """Reads `episodes.csv` of a run folder: the records of each arm in order of episode.
+
+    Raises:
+        RunFolderError: the file is missing, or a line of it is not an episode; names the line.
+    """
+    path = folder / "episodes.csv"
+    try:
+        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    except OSError as error:
+        raise RunFolderError(f"cannot read {path} ({error.strerror}): give the out=DIR of an evaluation") from error
+    arms: dict[str, list[EpisodeRecord]] = {}
+    for number, row in enumerate(rows, start=2):
+        try:
+            record = EpisodeRecord.from_dict({key: _from_cell(key, text) for key, text in row.items()})
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunFolderError(
+                f"{path}, line {number} is not an episode ({error}): run the evaluation again"
+            ) from error
+        arms.setdefault(record.arm, []).append(record)
+    return arms
+
+
+_CELLS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("episode", "num_attempts", "invalid_redraws"), int),
+    **dict.fromkeys(("success", "fits_gripper"), lambda text: {"True": True, "False": False}[text]),
+    "oracle_success": lambda text: {"True": True, "False": False, "": None}[text],
+    "duration_s": float,
+    "world_sample": json.loads,
+}
+
+
+def _from_cell(key: str, text: str) -> Any:
+    return _CELLS[key](text) if key in _CELLS else text
 
 
 def load_eval_info(path: Path) -> Summary:

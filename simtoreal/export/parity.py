@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtoreal import frames
-from simtoreal.policies.grasp_map import Candidate, decode, read_again
+from simtoreal.policies.grasp_map import Candidate, decode, read_again, viewpoint_of
 from simtoreal.policies.learned_grasps import GraspMap
 from simtoreal.policies.view import View
-from simtoreal.transfer.real_frames import viewpoint_of
 
 
 class Shift(NamedTuple):

@@ -4,7 +4,7 @@ What judges an episode has not seen it: in every fold the strategy is chosen wit
 trained on all others for as long as validation found right, and only then the held-out ones are looked at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from simtoreal.transfer.trainer import Trainer
 from simtoreal.transfer.training import Lesson, Tuned
 
 ARMS = ("source", SCRATCH, "fine_tuned")
+Recipes = Mapping[str, Choice]  # by trained arm
 _NOBODY = np.array([], dtype=np.int64)
 
 
@@ -41,19 +42,33 @@ def run_arms(trainer: Trainer, folds: Sequence[Fold], tried: Search, seed: int) 
     held_in: list[FrameScore] = []
     chosen: list[str] = []
     for fold in folds:
-        choice = choose(tried.trials, without=fold.held_out)
-        tuned = train_on(trainer, choice.strategy, choice.steps, _others(fold), seed + fold.number)
-        steps = choose([from_nothing], without=fold.held_out).steps
-        scratch = train_on(trainer, from_nothing.strategy, steps, _others(fold), seed + fold.number)
-        nets = {"source": trainer.domain.source, SCRATCH: scratch.net, "fine_tuned": tuned.net}
+        recipes = recipes_of(tried, from_nothing, fold)
+        trained = train_fold(trainer, recipes, fold, seed)
+        nets = {"source": trainer.domain.source, **{arm: tuned.net for arm, tuned in trained.items()}}
         for arm, net in nets.items():
             held_out[arm] += scores_on(trainer, net, fold.held_out)
-        held_in += scores_on(trainer, tuned.net, _others(fold))
-        chosen.append(choice.strategy.name)
-        seconds[SCRATCH] += scratch.seconds
-        seconds["fine_tuned"] += tuned.seconds
+        held_in += scores_on(trainer, nets["fine_tuned"], others_of(fold))
+        chosen.append(recipes["fine_tuned"].strategy.name)
+        for arm, tuned in trained.items():
+            seconds[arm] += tuned.seconds
     fold_of = {int(episode): fold.number for fold in folds for episode in fold.held_out}
     return ArmScores(held_out, held_in, fold_of, chosen, seconds, from_nothing)
+
+
+def recipes_of(tried: Search, from_nothing: Trial, fold: Fold) -> Recipes:
+    """What the trained arms do in a fold, decided without the episodes that it holds out."""
+    return {
+        SCRATCH: choose([from_nothing], without=fold.held_out),
+        "fine_tuned": choose(tried.trials, without=fold.held_out),
+    }
+
+
+def train_fold(trainer: Trainer, recipes: Recipes, fold: Fold, seed: int) -> dict[str, Tuned]:
+    """The trained arms of a fold, on all that it does not hold out."""
+    return {
+        arm: train_on(trainer, choice.strategy, choice.steps, others_of(fold), seed + fold.number)
+        for arm, choice in recipes.items()
+    }
 
 
 def train_final(trainer: Trainer, choice: Choice, episodes: NDArray[np.int64], seed: int) -> Tuned:
@@ -73,5 +88,6 @@ def scores_on(trainer: Trainer, net: GraspNet, episodes: NDArray[np.int64]) -> l
     return score_real(net, domain.real, domain.real.of_episodes(episodes), domain.view)
 
 
-def _others(fold: Fold) -> NDArray[np.int64]:
+def others_of(fold: Fold) -> NDArray[np.int64]:
+    """What a fold may train on."""
     return np.concatenate([fold.train, fold.validation])

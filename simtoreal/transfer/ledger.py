@@ -193,7 +193,9 @@ def _over_fitting(arms: ArmScores, scores: Mapping[str, EpisodeScores], rng: np.
 def _slices(data: RealData, scores: Mapping[str, EpisodeScores], rng: np.random.Generator) -> list[dict[str, Any]]:
     source = scores["source"]
     gain = source.miss - scores["fine_tuned"].miss
-    return by_slice(gain, source.episodes, describe(data.frames, source.episodes), rng)
+    names = {note.position: note.object_name for note in data.notes}
+    slices = describe(data.frames, source.episodes, [names[int(episode)] for episode in source.episodes])
+    return by_slice(gain, source.episodes, slices, rng)
 
 
 def _cost(findings: Findings) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A ledger to look at: tables on the terminal, and a page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from simtoreal.evaluation.report import ReportContent, Table, write_report
+from simtoreal.evaluation.grounding import grounding_table
+from simtoreal.evaluation.report import Picture, ReportContent, Table, write_report
 from simtoreal.transfer.arms import ARMS
 from simtoreal.transfer.gap_page import gap_tables
 
@@ -25,17 +26,18 @@ def render_terminal(ledger: _Ledger) -> RenderableType:
     return Group(*tables, verdict, *(Text(f"  {reason}") for reason in ledger["reasons"]))
 
 
-def write_page(out_dir: Path, ledger: _Ledger, command: str) -> Path:
+def write_page(out_dir: Path, ledger: _Ledger, command: str, pictures: Sequence[Picture] = ()) -> Path:
     """Writes `report.html`, self-contained, and returns its path.
 
     Raises:
         RunFolderError: the folder cannot be written.
     """
     tables = [_arms(ledger), _paired(ledger), *_online(ledger), *gap_tables(ledger), _tried(ledger), _guards(ledger),
-              _slices(ledger), _episodes(ledger), _cost(ledger)]  # fmt: skip
+              _slices(ledger), _episodes(ledger), _cost(ledger), *_grounding(ledger)]  # fmt: skip
     lead = " ".join([f"{_shipped(ledger).capitalize()}.", *(f"{reason}." for reason in ledger["reasons"])])
     content = ReportContent(
-        title=f"Fine-tuning: {ledger['verdict']}", lead=lead, tables=[table for table in tables if table.rows],
+        title=f"Fine-tuning: {ledger['verdict']}", lead=lead, grasps=pictures,
+        tables=[table for table in tables if table.rows],
         facts={key: str(ledger[key]) for key in ("bundle", "episodes_folder") if key in ledger}, command=command,
     )  # fmt: skip
     return write_report(out_dir, content)
@@ -126,8 +128,10 @@ def _online(ledger: _Ledger) -> list[Table]:
             low, high = result["pc_success_ci95"]
             count = f"{result['n_success']}/{result['n_episodes']}"
             rows.append((name, _ARM_NAMES[arm], f"{result['pc_success']:.1f} %", f"{low:.1f} to {high:.1f}", count))
-        gain = {key: 100 * value if key != "p" else value for key, value in found["gain"].items()}
-        rows.append((name, "gain in points", *_difference(gain, 1)))
+        for other, gain in (("source", found["gain"]), ("scratch", found.get("gain_over_scratch"))):
+            if gain is not None:
+                points = {key: 100 * value if key != "p" else value for key, value in gain.items()}
+                rows.append((name, f"gain over {other} in points", *_difference(points, 1)))
     return [Table("Closed loop, unseen objects", ("world", "arm", "success", "95 % interval", "n, or p"), rows)]
 
 
@@ -154,8 +158,32 @@ def _cost(ledger: _Ledger) -> Table:
         ("time of the whole run", f"{cost['wall_s']:.0f} s"),
         ("frames, labelled ones of them", f"{cost['n_frames']}, {cost['n_labelled_frames']}"),
         ("steps from scratch in each fold", ", ".join(map(str, cost["scratch_steps"]))),
+        *_saved(ledger),
     ]
     return Table("Cost", ("what", "how much"), rows)
+
+
+def _saved(ledger: _Ledger) -> list[tuple[str, str]]:
+    saved = ledger.get("saved")
+    if saved is None:
+        return []
+    more, where = (
+        "at least " if saved["at_least"] else "",
+        f"at the miss that {saved['at_size']} episodes reach from scratch",
+    )
+    return [
+        (f"{name} saved by starting from the source, {where}",
+         f"{more}{found['value']:.1f} x [{found['low']:.1f}, {found['high']:.1f}]")
+        for name, found in (("real episodes", saved["data"]), ("training time", saved["time"]))
+    ]  # fmt: skip
+
+
+def _grounding(ledger: _Ledger) -> list[Table]:
+    found = ledger.get("grounding") or {}
+    return [
+        grounding_table(part, f"Does it look at the picture? {_ARM_NAMES[arm].capitalize()}")
+        for arm, part in found.items()
+    ]
 
 
 def _difference(found: Mapping[str, float | None], digits: int = 3) -> tuple[str, str, str]:

@@ -18,14 +18,14 @@ from simtoreal.evaluation.results import pair_records, summarise
 from simtoreal.evaluation.runner import EvaluationPlan, run_evaluation
 from simtoreal.evaluation.statistics import Difference, paired_difference
 from simtoreal.progress import Progress
-from simtoreal.transfer.settings import FinetuneConfig
+from simtoreal.transfer.settings import TransferConfig
 from simtoreal.transfer.trainer import hash_of
 
-Bundles = Mapping[str, Path]  # folder by arm: source, fine_tuned
+Bundles = Mapping[str, Path]  # folder by arm: source, fine_tuned, and where there is one scratch
 
 
-def measure_online(config: FinetuneConfig, bundles: Bundles, progress: Progress) -> dict[str, Any] | None:
-    """Success of both arms on unseen objects, paired, there and in the source simulator; None where no world was named.
+def measure_online(config: TransferConfig, bundles: Bundles, progress: Progress) -> dict[str, Any] | None:
+    """Success of all arms on unseen objects, paired, and of two in the source simulator; None where no world was named.
 
     Finished episodes are kept in the run folder, so that a run that was stopped goes on.
 
@@ -39,7 +39,8 @@ def measure_online(config: FinetuneConfig, bundles: Bundles, progress: Progress)
     there = _compare(config, config.world, bundles, progress)
     if config.world is World.PYBULLET:
         return {"world": config.world.value, "objects": config.objects, **there, "source_simulator": None}
-    home = _compare(config, World.PYBULLET, bundles, progress)
+    kept = {arm: folder for arm, folder in bundles.items() if arm != "scratch"}  # which never was at home there
+    home = _compare(config, World.PYBULLET, kept, progress)
     return {
         "world": config.world.value,
         "reality": config.reality or "default",
@@ -49,22 +50,31 @@ def measure_online(config: FinetuneConfig, bundles: Bundles, progress: Progress)
     }
 
 
-def _compare(config: FinetuneConfig, world: World, bundles: Bundles, progress: Progress) -> dict[str, Any]:
-    records = {arm: _run(config, world, (arm, folder), progress) for arm, folder in bundles.items()}
-    pairs = pair_records(records["source"], records["fine_tuned"])
-    if not pairs:
+def _compare(config: TransferConfig, world: World, bundles: Bundles, progress: Progress) -> dict[str, Any]:
+    """Success of every arm on the scenes that all of them finished, and what fine-tuning gains on each other."""
+    by_arm = {arm: run_arm(config, world, (arm, folder), progress) for arm, folder in bundles.items()}
+    common = set.intersection(*({(r.episode, r.scene_seed) for r in records} for records in by_arm.values()))
+    if not common:
         raise ValueError(f"world={world.value}: no scene was finished by both policies, so they cannot be compared")
-    source, tuned = [ours for ours, _ in pairs], [theirs for _, theirs in pairs]
-    gain: Difference = paired_difference(
-        [record.success for record in tuned],
-        [record.success for record in source],
-        [record.target_name for record in source],
-        rng=np.random.default_rng((config.seed, 19)),
-    )
-    return {"arms": {"source": summarise(source), "fine_tuned": summarise(tuned)}, "gain": gain._asdict()}
+    kept = {arm: [r for r in records if (r.episode, r.scene_seed) in common] for arm, records in by_arm.items()}
+    gains = {arm: _gain(kept["fine_tuned"], kept[arm], config.seed) for arm in kept if arm != "fine_tuned"}
+    return {
+        "arms": {arm: summarise(records) for arm, records in kept.items()},
+        "gain": gains["source"]._asdict(),
+        "gain_over_scratch": gains["scratch"]._asdict() if "scratch" in gains else None,
+    }
 
 
-def _run(config: FinetuneConfig, world: World, arm: tuple[str, Path], progress: Progress) -> list[EpisodeRecord]:
+def _gain(tuned: list[EpisodeRecord], other: list[EpisodeRecord], seed: int) -> Difference:
+    pairs = pair_records(other, tuned)
+    return paired_difference(
+        [theirs.success for _, theirs in pairs], [ours.success for ours, _ in pairs],
+        [ours.target_name for ours, _ in pairs], rng=np.random.default_rng((seed, 19)),
+    )  # fmt: skip
+
+
+def run_arm(config: TransferConfig, world: World, arm: tuple[str, Path], progress: Progress) -> list[EpisodeRecord]:
+    """The episodes of one policy, by name and folder, on the scenes that all others of these settings meet too."""
     name, folder = arm
     reality = load_reality(config.reality or "default").to_plain() if world is World.MUJOCO else {}
     spec = ArenaSpec(
@@ -77,13 +87,13 @@ def _run(config: FinetuneConfig, world: World, arm: tuple[str, Path], progress: 
         world=world.value,
         reality=reality,
     )
-    # A folder for each policy and setting, so that what is in it can always be gone on with.
+    # A folder for each policy and setting, so that what is in it can always be gone on with; equal ones share it.
     made_of = hash_of(
-        *(path.read_bytes().hex() for path in sorted(folder.glob("*.safetensors"))),
-        str(replace(spec, cache_dir=Path())),
+        *(path.read_bytes().hex() for path in [folder / "bundle.yaml", *sorted(folder.glob("*.safetensors"))]),
+        str(replace(spec, cache_dir=Path(), bundle=None)),
         str(config.online_episodes),
     )
-    out = config.out / "online" / f"{world.value}-{name}-{made_of}"
+    out = config.out / "online" / f"{world.value}-{made_of}"
     plan = EvaluationPlan(
         config.online_episodes, ("policy",), config.workers, out, resume=True, label=f"{name} in {world.value}"
     )

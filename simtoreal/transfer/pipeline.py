@@ -4,69 +4,59 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from rich.console import Console
 
 from simtoreal.bundle import Bundle, load_bundle, save_bundle
-from simtoreal.envs.assets import default_cache_dir
-from simtoreal.episodes.errors import DatasetError
-from simtoreal.episodes.reader import DatasetReader
 from simtoreal.evaluation.output_files import write_text_atomic
-from simtoreal.policies.encoders import EncoderSpec
-from simtoreal.policies.load import encoder_weights, load_encoder
-from simtoreal.policies.parts import view_of
-from simtoreal.preflight import find_bundle, resolve_device
+from simtoreal.evaluation.report import Picture
+from simtoreal.policies.load import encoder_weights
+from simtoreal.preflight import find_bundle
 from simtoreal.pretraining.perception import error_model, grasp_errors
 from simtoreal.progress import Progress
 from simtoreal.provenance import provenance
-from simtoreal.schema import ConfigError
 from simtoreal.transfer.arms import ArmScores, run_arms, train_final
 from simtoreal.transfer.calibration_check import label_shift
 from simtoreal.transfer.control_side import PerceptionSide, control_side, shippable
-from simtoreal.transfer.dataset import RealData, Wanted, dataset_digest, load_real_data
-from simtoreal.transfer.folds import MIN_EPISODES, make_folds
+from simtoreal.transfer.folds import make_folds
 from simtoreal.transfer.grasp_score import by_episode, score_simulated
 from simtoreal.transfer.heads import check_head
 from simtoreal.transfer.labels import Hindsight, LabelSource
 from simtoreal.transfer.ledger import Findings, write_ledger
 from simtoreal.transfer.ledger_page import render_terminal, write_page
+from simtoreal.transfer.ledger_pictures import held_out_pictures
 from simtoreal.transfer.online import measure_online
+from simtoreal.transfer.preparation import Job, check_unchanged, possible_of, prepare, strategies_of
+from simtoreal.transfer.probing import probe_frames
+from simtoreal.transfer.saved import measure_saved
 from simtoreal.transfer.selection import Search, choose, search
 from simtoreal.transfer.settings import FinetuneConfig, HeadStrategy
-from simtoreal.transfer.simulated import MAX_HELD_OUT, SimulatedFrames, WantedFrames, load_simulated
-from simtoreal.transfer.strategy import AUTO, Strategy, load_strategy
-from simtoreal.transfer.trainer import Trainer, hash_of
-from simtoreal.transfer.training import Domain, Tuned
+from simtoreal.transfer.simulated import MAX_HELD_OUT
+from simtoreal.transfer.strategy import Strategy
+from simtoreal.transfer.training import Tuned
 from simtoreal.transfer.verdict import Verdict
 
 EXIT_HARMED = 3
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What all parts of a fine-tuning share."""
+def finetune(config: FinetuneConfig, labels: LabelSource | None = None) -> int:
+    """Fine-tunes, writes bundle and ledger; returns 3 where the result is harmful and the source was kept, else 0.
 
-    config: FinetuneConfig
-    folder: Path  # of the source bundle
-    source: Bundle
-    data: RealData
-    simulated: SimulatedFrames | None
-    trainer: Trainer
-    progress: Progress
-
-
-def finetune(config: FinetuneConfig) -> int:
-    """Fine-tunes, writes bundle and ledger; returns 3 where the result is harmful and the source was kept, else 0."""
+    Args:
+        config: what to do.
+        labels: who knows the grasps in recorded frames; None is hindsight.
+    """
     started_s = time.monotonic()
-    strategies = _strategies(config)
-    job = _prepare(config, Hindsight(), Progress())
-    strategies, left_out = _possible(strategies, job)
+    strategies = strategies_of(config)
+    check_head(config, load_bundle(find_bundle(config.bundle)))
+    job = prepare(config, labels or Hindsight(), Progress())
+    strategies, left_out = possible_of(strategies, job)
     folds = make_folds(job.data.judgeable, job.data.only_training, config.folds, config.seed)
     tried = search(strategies, job.trainer, folds, config.seed, config.budget_s)
     tried = Search(tried.trials, {**left_out, **tried.skipped})
@@ -78,26 +68,30 @@ def finetune(config: FinetuneConfig) -> int:
     save_bundle(tuned, config.out / "candidate")  # early, so that it is there while the ledger is written
     arms = run_arms(job.trainer, folds, tried, config.seed)
     simulated = _simulated_scores(job, final)
-    control = control_side(config, _perception_side(job, (tuned, final), arms, simulated), job.progress)
+    control = control_side(config, _perception_side(job, (tuned, final), (arms, simulated), config.head), job.progress)
     tuned = control.bundle
-    online = measure_online(config, {"source": job.folder, "fine_tuned": config.out / "candidate"}, job.progress)
-    _check_unchanged(config, job.data)
+    saved = measure_saved(job.trainer, folds, tried, arms.scratch, config.seed)
+    grounding, pictures = _probe(job, final)
+    pictures = [*held_out_pictures(job.trainer, folds, (tried, arms), config.seed), *pictures]
+    online = measure_online(config, _online_bundles(job, arms, everything), job.progress)
+    check_unchanged(config, job.data)
     findings = Findings(
         job.data, tried, choice, arms, final, simulated,
         label_shift(job.trainer.domain.source, job.data.frames, job.trainer.domain.view), online, config.seed,
         time.monotonic() - started_s, config.force,
-        {"bundle": str(job.folder), "episodes_folder": str(config.episodes), "seed": config.seed, **control.sections},
+        {"bundle": str(job.folder), "episodes_folder": str(config.episodes), "seed": config.seed,
+         "saved": saved, "grounding": grounding, **control.sections},
     )  # fmt: skip
-    return _conclude(job, write_ledger(findings), tuned)
+    return _conclude(job, write_ledger(findings), tuned, pictures)
 
 
-def _conclude(job: _Job, ledger: dict[str, Any], tuned: Bundle) -> int:
+def _conclude(job: Job, ledger: dict[str, Any], tuned: Bundle, pictures: Sequence[Picture]) -> int:
     """Ships what the ledger says, and says it."""
     out = job.config.out
     shipped = shippable(job.source, tuned, ledger) if ledger["shipped"] == "fine_tuned" else job.source
     save_bundle(_with_verdict(shipped, ledger, job), out / "bundle")
     write_text_atomic(out / "ledger.json", json.dumps(ledger, indent=1, allow_nan=False) + "\n")
-    page = write_page(out, ledger, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
+    page = write_page(out, ledger, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), pictures)
     console = Console()
     console.print(render_terminal(ledger))
     for name, path in (("ledger", out / "ledger.json"), ("page", page), ("bundle", out / "bundle")):
@@ -106,95 +100,10 @@ def _conclude(job: _Job, ledger: dict[str, Any], tuned: Bundle) -> int:
     return EXIT_HARMED if harmed else 0
 
 
-# --- what is needed before
-
-
-def _strategies(config: FinetuneConfig) -> list[Strategy]:
-    """The strategies to try; all of their files are read before anything long begins."""
-    if config.episodes is None:
-        raise ConfigError("episodes must be given: episodes=DIR, a dataset of `simtoreal record` or `simtoreal import`")
-    names = config.candidates if config.strategy == AUTO else (config.strategy,)
-    return [load_strategy(name) for name in names]
-
-
-def _prepare(config: FinetuneConfig, labels: LabelSource, progress: Progress) -> _Job:
-    assert config.episodes is not None
-    torch.set_num_threads(config.workers)
-    folder = find_bundle(config.bundle)
-    source = load_bundle(folder)
-    check_head(config, source)
-    cache_dir = default_cache_dir()
-    data = load_real_data(
-        config.episodes, Wanted(view_of(source), config.camera, config.max_frames), labels, cache_dir, progress
-    )
-    _check_episodes(config, data)
-    wanted = WantedFrames(
-        config.simulated_frames, config.simulated_objects, config.randomization, config.robot, config.seed,
-        config.workers,
-    )  # fmt: skip
-    simulated = load_simulated(wanted, source, cache_dir, progress) if wanted.num_frames else None
-    domain = Domain(
-        EncoderSpec(**source.encoder), view_of(source), load_encoder(source).requires_grad_(False), data.frames,
-        simulated.train if simulated is not None else None, resolve_device(config.device),
-    )  # fmt: skip
-    made_of = hash_of(
-        *(source.encoder_weights[name] for name in sorted(source.encoder_weights)),
-        str(source.encoder), str(source.view), data.digest, labels.version, str(config.camera), str(config.max_frames),
-        "" if simulated is None else simulated.digest,
-    )  # fmt: skip
-    return _Job(
-        config, folder, source, data, simulated, Trainer(domain, made_of, config.out / "trainings", progress), progress
-    )
-
-
-def _possible(strategies: list[Strategy], job: _Job) -> tuple[list[Strategy], dict[str, str]]:
-    """The strategies that there are frames for; one that was asked for by name must be among them."""
-    possible = [strategy for strategy in strategies if job.simulated is not None or not strategy.needs_simulation]
-    left_out = {s.name: "mixes in simulated frames, and simulated_frames=0" for s in strategies if s not in possible}
-    if not possible:
-        raise ConfigError(
-            f"strategy={job.config.strategy} needs simulated frames, and simulated_frames=0: give some, "
-            "or another strategy"
-        )
-    return possible, left_out
-
-
-def _check_episodes(config: FinetuneConfig, data: RealData) -> None:
-    """Makes sure that there is enough to learn from and to judge by.
-
-    Raises:
-        DatasetError: there is not; names the first episode that gave nothing and why.
-    """
-    if len(data.judgeable) >= MIN_EPISODES:
-        return
-    without = [note for note in data.notes if not note.num_held]
-    text = f"{len(data.judgeable)} of {len(data.notes)} episodes show where something was held"
-    if without:
-        note = without[0]
-        why = note.problem or "the jaws only ever closed on nothing while the camera saw the place"
-        text += f" (episode {note.position} does not: {why})"
-    raise DatasetError(
-        f"{text}, and at least {MIN_EPISODES} are needed to train, to stop and to judge: record more successes. "
-        "`simtoreal dataset action=verify` says whether the recordings are whole",
-        file=config.episodes,
-    )
-
-
-def _check_unchanged(config: FinetuneConfig, data: RealData) -> None:
-    assert config.episodes is not None
-    with DatasetReader(config.episodes, skip_broken=True) as reader:
-        if dataset_digest(reader) != data.digest:
-            raise DatasetError(
-                "was changed while it was trained on, so that the ledger would speak of other episodes: run the same "
-                "command again when recording has ended",
-                file=config.episodes,
-            )
-
-
 # --- what comes out
 
 
-def _simulated_scores(job: _Job, final: Tuned) -> Any:
+def _simulated_scores(job: Job, final: Tuned) -> Any:
     if job.simulated is None:
         return None
     view = job.trainer.domain.view
@@ -203,17 +112,40 @@ def _simulated_scores(job: _Job, final: Tuned) -> Any:
     return before, after
 
 
-def _perception_side(job: _Job, tuned: tuple[Bundle, Tuned], arms: ArmScores, simulated: Any) -> PerceptionSide:
+def _perception_side(
+    job: Job, tuned: tuple[Bundle, Tuned], scores: tuple[ArmScores, Any], head: HeadStrategy
+) -> PerceptionSide:
     """What the control side has to know: above all the error that a head is to be trained against."""
-    bundle, final = tuned
+    (bundle, final), (arms, simulated) = tuned, scores
     error, domain = job.source.error, job.trainer.domain
-    if job.simulated is not None and job.config.head is HeadStrategy.IDENTIFIED:
+    if job.simulated is not None and head is HeadStrategy.IDENTIFIED:
         error = error_model(grasp_errors(final.net, job.simulated.held_out, domain.view, "cpu"))
     home = None if simulated is None else float(by_episode(simulated[0]).miss.mean())
     return PerceptionSide(job.folder, bundle, error, float(by_episode(arms.held_out["source"]).miss.mean()), home)
 
 
-def _tuned_bundle(job: _Job, final: Tuned, strategy: Strategy) -> Bundle:
+def _probe(job: Job, final: Tuned) -> tuple[dict[str, Any], list[Picture]]:
+    """Whether source and result look at the picture, and one frame disturbed in every way as the result sees it."""
+    domain = job.trainer.domain
+    nets = {"source": domain.source, "fine_tuned": final.net}
+    probed = {arm: probe_frames(net, job.data.frames, domain.view, job.config.seed) for arm, net in nets.items()}
+    last = probed["fine_tuned"]
+    found = {arm: one.found for arm, one in probed.items() if one is not None}
+    return found, [] if last is None else last.pictures
+
+
+def _online_bundles(job: Job, arms: ArmScores, everything: NDArray[np.int64]) -> dict[str, Path]:
+    """Folders of the policies that meet the same scenes; the one from scratch is trained where there is a world."""
+    out = job.config.out
+    folders = {"source": job.folder, "fine_tuned": out / "candidate"}
+    if job.config.world is None:
+        return folders
+    scratch = train_final(job.trainer, choose([arms.scratch]), everything, job.config.seed)
+    save_bundle(replace(job.source, encoder_weights=encoder_weights(scratch.net)), out / "scratch")
+    return {**folders, "scratch": out / "scratch"}
+
+
+def _tuned_bundle(job: Job, final: Tuned, strategy: Strategy) -> Bundle:
     facts = {"strategy": strategy.name, "steps": final.steps, "num_trainable": final.num_trainable,
              "n_episodes": len(job.data.notes)}  # fmt: skip
     config = json.loads(json.dumps(asdict(job.config), default=str))
@@ -229,7 +161,7 @@ def _tuned_bundle(job: _Job, final: Tuned, strategy: Strategy) -> Bundle:
     )
 
 
-def _with_verdict(bundle: Bundle, ledger: Mapping[str, Any], job: _Job) -> Bundle:
+def _with_verdict(bundle: Bundle, ledger: Mapping[str, Any], job: Job) -> Bundle:
     """Whoever opens the bundle later shall see what the ledger said, above all where it was overruled."""
     said = {
         "verdict": ledger["verdict"],

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from simtoreal import frames as se3
 from simtoreal.contracts import FloatArray
-from simtoreal.policies.grasp_map import Viewpoint, in_view
+from simtoreal.policies.grasp_map import in_view, viewpoint_of
 from simtoreal.policies.grasp_targets import targets
 from simtoreal.policies.view import View, from_camera_row
 from simtoreal.transfer.labels import KnownGrasp
@@ -79,11 +79,6 @@ def pack(view: View, known: tuple[KnownGrasp, ...]) -> dict[str, NDArray[Any]]:
 def stack(rows: list[dict[str, NDArray[Any]]]) -> RealFrames:
     """Frames from rows of all arrays; at least one."""
     return RealFrames(**{item.name: np.stack([row[item.name] for row in rows]) for item in fields(RealFrames)})
-
-
-def viewpoint_of(view: View) -> Viewpoint:
-    """The virtual camera of a view."""
-    return Viewpoint(view.K, view.T_base_view, view.yaw_rad, view.rgb.shape[0])
 
 
 def view_rows(known: FloatArray, view: View) -> NDArray[np.float32]:

@@ -34,8 +34,8 @@ def settings(*words: str) -> CalibrateConfig:
 def test_the_first_word_is_the_mode():
     assert settings("hand-eye", "source=a").mode is CalibrateMode.HAND_EYE
     assert settings("check", "source=a").mode is CalibrateMode.CHECK
-    assert settings("mode=hand_eye", "source=a", "board.squares_x=9").board.squares_x == 9
-    with pytest.raises(ValueError, match="intrinsics, hand_eye, check, board"):
+    assert settings("mode=hand-eye", "source=a", "board.squares_x=9").board.squares_x == 9
+    with pytest.raises(ValueError, match="intrinsics, hand-eye, check, board"):
         settings("eye-hand", "source=a")
 
 

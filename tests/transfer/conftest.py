@@ -1,6 +1,8 @@
 """A small net that has learned bars in simulation, and a domain to fine-tune it in."""
 
 import io
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,13 @@ import torch
 from bar_scenes import VIEW, real_frames, simulated_frames
 from rich.console import Console
 
+from simtoreal.bundle import Bundle, CameraRecord, save_bundle
+from simtoreal.camera import CameraModel
+from simtoreal.head_interface import HeadScale
+from simtoreal.perception_error import PerceptionError
 from simtoreal.policies.encoders import EncoderSpec, GraspNet, build_encoder
+from simtoreal.policies.load import encoder_weights
+from simtoreal.policies.parts import view_record
 from simtoreal.pretraining.perception import grasp_loss, make_batch
 from simtoreal.progress import Progress
 from simtoreal.transfer.training import Domain
@@ -47,3 +55,13 @@ def source(trained: GraspNet) -> GraspNet:
 def domain(trained: GraspNet) -> Domain:
     """Six episodes with red bars, and simulated frames with blue ones."""
     return Domain(SPEC, VIEW, trained, real_frames(6, 3, bare=2), simulated_frames(24, seed=200))
+
+
+@pytest.fixture(scope="session")
+def source_folder(trained: GraspNet, domain: Domain, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    camera = CameraRecord("wrist", "rgbd", CameraModel.from_fov(64, 48, 1.0))
+    bundle = Bundle(asdict(domain.spec), view_record(VIEW), "servo", HeadScale(), PerceptionError(), camera,
+                    encoder_weights(trained), card="# A policy\n")  # fmt: skip
+    folder = tmp_path_factory.mktemp("source") / "bundle"
+    save_bundle(bundle, folder)
+    return folder

@@ -3,45 +3,27 @@
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from bar_episodes import write
-from bar_scenes import VIEW
 
 from simtoreal import cli
-from simtoreal.bundle import Bundle, load_bundle, save_bundle
-from simtoreal.camera import CameraModel
-from simtoreal.camera_record import CameraRecord
+from simtoreal.bundle import load_bundle
 from simtoreal.episodes.errors import DatasetError
-from simtoreal.head_interface import HeadScale
-from simtoreal.perception_error import PerceptionError
-from simtoreal.policies.encoders import GraspNet
-from simtoreal.policies.load import encoder_weights, load_encoder
-from simtoreal.policies.parts import view_record
+from simtoreal.policies.load import load_encoder
 from simtoreal.schema import ConfigError
 from simtoreal.transfer import arms, pipeline
 from simtoreal.transfer.pipeline import EXIT_HARMED, finetune
 from simtoreal.transfer.settings import FinetuneConfig
-from simtoreal.transfer.training import Domain
 
 STRATEGY = {
     "name": "quick", "about": "for a test", "steps": 24, "batch_size": 8, "learning_rate": 0.008, "unknown_weight": 0.3,
     "depths": {"heads": 1.0, "body": 1.0, "num_stages": 100},
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def source_folder(trained: GraspNet, domain: Domain, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    camera = CameraRecord("wrist", "rgbd", CameraModel.from_fov(64, 48, 1.0))
-    bundle = Bundle(asdict(domain.spec), view_record(VIEW), "servo", HeadScale(), PerceptionError(), camera,
-                    encoder_weights(trained), card="# A policy\n")  # fmt: skip
-    folder = tmp_path_factory.mktemp("source") / "bundle"
-    save_bundle(bundle, folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +76,18 @@ def test_an_improvement_ships_and_the_ledger_says_why(finished: Path, source_fol
     assert [row["strategy"] for row in ledger["auto"]["tried"]] == ["zero_shot", "quick"]
     assert ledger["cost"]["num_trainable"] == ledger["cost"]["num_parameters"]
     assert ledger["forgetting"] is None
+    assert ledger["saved"]["points"]["fine_tuned"]["sizes"] == [0, 1, 2, 5]
+    assert ledger["saved"]["data"]["low"] <= ledger["saved"]["data"]["value"]
+    assert len(ledger["grounding"]["source"]["responses"]) == 6
+    assert {row["kind"] for row in ledger["slices"]} >= {"kind of object", "colour"}
     shipped, source = load_bundle(finished / "bundle"), load_bundle(source_folder)
     assert not np.array_equal(shipped.encoder_weights["readout.weight"], source.encoder_weights["readout.weight"])
     assert shipped.provenance["finetuning"]["verdict"] == "improved"
     load_encoder(shipped)
-    assert "Fine-tuning: improved" in (finished / "report.html").read_text()
+    page = (finished / "report.html").read_text()
+    assert "Fine-tuning: improved" in page
+    assert page.count("label yellow") == 2 * 6, "each in the text of the picture and below it"
+    assert "real episodes saved by starting from the source" in page
 
 
 def test_a_second_run_trains_nothing_and_says_the_same(

@@ -7,10 +7,11 @@ import pytest
 from bar_scenes import VIEW, grasp_pose, look
 
 from simtoreal import frames
+from simtoreal.policies.grasp_map import viewpoint_of
 from simtoreal.policies.grasp_targets import targets
 from simtoreal.policies.view import View, make_view
 from simtoreal.transfer.grasp_score import FrameScore, by_episode, hindsight_miss, mean_miss, score_map
-from simtoreal.transfer.real_frames import view_rows, viewpoint_of
+from simtoreal.transfer.real_frames import view_rows
 
 TOOL = frames.top_down([0.5, 0.0, 0.25], 0.0)
 BAR = grasp_pose((0.505, 0.01), 0.6)

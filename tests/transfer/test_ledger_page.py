@@ -81,3 +81,18 @@ def test_an_unknown_interval_is_said_and_not_invented(tmp_path: Path):
     ledger["forgetting"] = None
     ledger["over_fitting"]["gap"] = None
     assert "unknown: one episode" in write_page(tmp_path, ledger, "").read_text()
+
+
+def test_what_was_saved_and_whether_it_looks_are_on_the_page(tmp_path: Path):
+    factor = {"value": 12.0, "low": 6.0, "high": 20.0}
+    row = {"disturbance": "masked", "n_frames": 9, "n_lost": 2, "moved_mm": 31.0, "error_mm": None, "there_frac": None,
+           "quality_ratio": 0.4}  # fmt: skip
+    found = {"n_frames": 9, "n_without_grasp": 0, "complaints": ["it ignores the picture"], "followed": [0.1, 0.0, 0.2],
+             "responses": [row]}  # fmt: skip
+    ledger = {**LEDGER, "saved": {"at_least": True, "at_size": 20, "data": factor, "time": factor},
+              "grounding": {"source": found}}  # fmt: skip
+    page = write_page(tmp_path, ledger, "simtoreal finetune").read_text(encoding="utf-8")
+    assert "real episodes saved by starting from the source, at the miss that 20 episodes reach from scratch" in page
+    assert "at least 12.0 x [6.0, 20.0]" in page
+    assert "It ignores the picture." in page
+    assert "no grasp, or a doubtful one" in page

@@ -31,7 +31,7 @@ def outcomes(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], list[bool
         managed: list[Any] = found[world.value, arm[0]]
         return [record(i, success) for i, success in enumerate(managed) if success is not None]
 
-    monkeypatch.setattr(online, "_run", run)
+    monkeypatch.setattr(online, "run_arm", run)
     monkeypatch.setattr(online, "check_world", lambda *arguments, **more: None)
     return found
 
@@ -64,3 +64,19 @@ def test_no_scene_in_common_is_an_error(outcomes: dict[tuple[str, str], list[Any
     outcomes["pybullet", "source"], outcomes["pybullet", "fine_tuned"] = [True, None], [None, False]
     with pytest.raises(ValueError, match="no scene was finished by both"):
         measure_online(FinetuneConfig(world=World.PYBULLET), BUNDLES, quiet)
+
+
+def test_from_scratch_meets_the_same_scenes_and_stays_out_of_the_source_simulator(
+    outcomes: dict[tuple[str, str], list[Any]], quiet: Progress
+):
+    outcomes["mujoco", "source"], outcomes["mujoco", "fine_tuned"] = [True, False] * 20, [True] * 40
+    outcomes["mujoco", "scratch"] = [None, *[False] * 39]
+    outcomes["pybullet", "source"] = outcomes["pybullet", "fine_tuned"] = [True] * 40
+    found = measure_online(FinetuneConfig(world=World.MUJOCO), {**BUNDLES, "scratch": Path("scratch")}, quiet)
+    assert found is not None
+    assert {arm: row["n_episodes"] for arm, row in found["arms"].items()} == dict.fromkeys(
+        ("source", "fine_tuned", "scratch"), 39
+    )
+    assert found["gain_over_scratch"]["mean"] == 1.0
+    assert set(found["source_simulator"]["arms"]) == {"source", "fine_tuned"}
+    assert found["source_simulator"]["gain_over_scratch"] is None
