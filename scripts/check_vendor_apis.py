@@ -110,7 +110,7 @@ def compare(fake: Any, found: dict[str, dict[str, list[Any]]]) -> list[str]:
 
 
 def _own(value: Any) -> Any:
-    return "property" if isinstance(value, property) else [name for name in inspect.signature(value).parameters][1:]
+    return "property" if isinstance(value, property) else list(inspect.signature(value).parameters)[1:]
 
 
 def _agrees(value: Any, overloads: list[Any]) -> bool:
