@@ -59,7 +59,7 @@ class SingleThreadedExecutor:
     def spin(self) -> None:
         self._ended.wait()
 
-    def shutdown(self, timeout_sec: float | None = None, *, wait_for_threads: bool = True) -> bool:
+    def shutdown(self, timeout_sec: float | None = None) -> bool:
         self._ended.set()
         return True
 
