@@ -35,7 +35,7 @@ from simtoreal.progress import Progress  # noqa: E402
 from simtoreal.transfer.arms import scores_on, train_on  # noqa: E402
 from simtoreal.transfer.grasp_score import mean_miss  # noqa: E402
 from simtoreal.transfer.labels import Hindsight  # noqa: E402
-from simtoreal.transfer.online import run_arm  # noqa: E402
+from simtoreal.transfer.online import Entrant, run_arm  # noqa: E402
 from simtoreal.transfer.preparation import Job, prepare  # noqa: E402
 from simtoreal.transfer.settings import FinetuneConfig  # noqa: E402
 from simtoreal.transfer.strategy import SCRATCH, load_strategy  # noqa: E402
@@ -75,7 +75,7 @@ def measure(job: Job, name: str, net: GraspNet) -> Row:
     folder = config.out / "policies" / name.replace(", ", "-").replace(" ", "_")
     save_bundle(replace(job.source, encoder_weights=encoder_weights(net)), folder)
     assert config.world is not None
-    records = run_arm(config, config.world, (name, folder), job.progress)
+    records = run_arm(config, config.world, Entrant(name, folder), job.progress)
     num, n = sum(record.success for record in records), len(records)
     low, high = wilson(num, n)
     text = f"miss {miss:.3f}, success {per_cent(num / n)} [{per_cent(low)}, {per_cent(high)}], n = {n}"

@@ -44,7 +44,7 @@ from simtoreal.evaluation.statistics import paired_difference, paired_ratio, wil
 from simtoreal.preflight import find_bundle  # noqa: E402
 from simtoreal.progress import Progress  # noqa: E402
 from simtoreal.transfer.labels import Hindsight  # noqa: E402
-from simtoreal.transfer.online import run_arm  # noqa: E402
+from simtoreal.transfer.online import Entrant, run_arm  # noqa: E402
 from simtoreal.transfer.pipeline import EXIT_HARMED, finetune  # noqa: E402
 from simtoreal.transfer.settings import FinetuneConfig  # noqa: E402
 
@@ -147,9 +147,9 @@ def reality_rows(reality: str, seeds: Sequence[int], effort: Effort) -> list[Row
         ledgers.append(json.loads((config.out / "ledger.json").read_text()))
         there.add("oracle", oracle(reality, seed, effort))
         for arm, folder in arms_of(config, ledgers[-1]).items():
-            there.add(arm, run_arm(config, World.MUJOCO, (arm, folder), Progress()))
+            there.add(arm, run_arm(config, World.MUJOCO, Entrant(arm, folder), Progress()))
         for arm in ("source", "fine_tuned"):
-            home.add(arm, run_arm(config, World.PYBULLET, (arm, arms_of(config, ledgers[-1])[arm]), Progress()))
+            home.add(arm, run_arm(config, World.PYBULLET, Entrant(arm, arms_of(config, ledgers[-1])[arm]), Progress()))
     facts = {"seeds": list(seeds), "verdicts": [one["verdict"] for one in ledgers],
              "chosen": [one["auto"]["chosen"] for one in ledgers]}  # fmt: skip
     rows = [_rate(f"{reality}: {arm}", there.by_arm[arm], facts) for arm in ("oracle", *ARMS)]

@@ -22,7 +22,7 @@ from simtoreal.transfer.curve_page import render_terminal, write_page
 from simtoreal.transfer.curve_points import Point, Split, Task, Work, find_points, make_split, train_point
 from simtoreal.transfer.labels import Hindsight
 from simtoreal.transfer.learning_curve import Curves, Estimate, Measured, band, fit_curves, outlook, what_was_saved
-from simtoreal.transfer.online import run_arm
+from simtoreal.transfer.online import Entrant, run_arm
 from simtoreal.transfer.preparation import Job, check_unchanged, possible_of, prepare, strategies_of
 from simtoreal.transfer.saved import as_plain_saved
 from simtoreal.transfer.settings import CurveConfig
@@ -112,7 +112,7 @@ def online(points: Sequence[Point], config: CurveConfig, job: Job, work: Work) -
         tuned, _, _ = train_point(work, task, job.trainer)  # kept by the trainer
         folder = config.out / "policies" / "-".join(map(str, task))
         save_bundle(replace(job.source, encoder_weights=encoder_weights(tuned.net)), folder)
-        records = run_arm(config, World(config.world), ("point", folder), job.progress)
+        records = run_arm(config, World(config.world), Entrant("point", folder), job.progress)
         failed: dict[str, list[float]] = {}
         for record in records:
             failed.setdefault(record.target_name, []).append(float(not record.success))

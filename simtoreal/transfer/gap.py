@@ -6,30 +6,23 @@ that the head was trained in.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from simtoreal.bundle import load_bundle
-from simtoreal.config import World
-from simtoreal.envs.assets import default_cache_dir
-from simtoreal.envs.randomization import Randomization, load_randomization
-from simtoreal.envs.reality import load_reality
-from simtoreal.evaluation.arena import ArenaSpec
+from simtoreal.envs.randomization import Randomization
 from simtoreal.evaluation.records import EpisodeRecord
 from simtoreal.evaluation.results import pair_records, summarise
-from simtoreal.evaluation.runner import EvaluationPlan, run_evaluation
 from simtoreal.evaluation.statistics import Difference, paired_difference
 from simtoreal.identified import ACTION_LATENCY, OBSERVATION_LATENCY, ROUND_TRIP, Identified
 from simtoreal.policies.parts import HeadChoice
 from simtoreal.progress import Progress
+from simtoreal.transfer.online import Entrant, Grasps, run_arm
 from simtoreal.transfer.settings import FinetuneConfig
-from simtoreal.transfer.trainer import hash_of
 
-Grasps = Literal["learned", "privileged"]
 MAX_MISS_RISE = 0.05  # of the hindsight miss, from simulation to the logs, that counts as a gap of perception
 MAX_REPLAY_MM = 6.0  # tolerance with which the servo descends: a tool farther off is not where the head believes
 
@@ -41,15 +34,6 @@ class First(StrEnum):
     CONTROL = "control"
     NEITHER = "neither"
     UNKNOWN = "unknown"
-
-
-class Cell(NamedTuple):
-    """One combination that is run: whose grasps, and which head of which bundle."""
-
-    grasps: Grasps
-    head: str  # source, retrained or oracle
-    bundle: Path
-    choice: HeadChoice
 
 
 def gap_online(
@@ -67,10 +51,11 @@ def gap_online(
     heads += [("retrained", retrained, "bundle")] if retrained is not None else []
     heads += [("oracle", source, "servo")] if not moves_as_oracle else []
     kinds: tuple[Grasps, ...] = ("learned", "privileged")
-    cells = [Cell(grasps, name, folder, choice) for grasps in kinds for name, folder, choice in heads]
-    records: dict[tuple[str, str], Sequence[EpisodeRecord]] = {
-        (cell.grasps, cell.head): _run(config, cell, progress) for cell in cells
-    }
+    records: dict[tuple[str, str], Sequence[EpisodeRecord]] = {}
+    for grasps in kinds:
+        for name, folder, choice in heads:
+            entrant = Entrant(f"{grasps} grasps, {name} head", folder, choice, grasps)
+            records[grasps, name] = run_arm(config, config.world, entrant, progress)
     if moves_as_oracle:  # the scripted servo is both, and need not run twice
         records |= {(grasps, "oracle"): records[grasps, "source"] for grasps in kinds}
     return judge_cells(records, config.seed)
@@ -106,29 +91,6 @@ def _gain(better: Sequence[EpisodeRecord], worse: Sequence[EpisodeRecord], seed:
         [b.success for _, b in pairs], [a.success for a, _ in pairs], [a.target_name for a, _ in pairs],
         rng=np.random.default_rng((seed, 23)),
     )  # fmt: skip
-
-
-def _run(config: FinetuneConfig, cell: Cell, progress: Progress) -> list[EpisodeRecord]:
-    assert config.world is not None
-    reality = load_reality(config.reality or "default").to_plain() if config.world is World.MUJOCO else {}
-    spec = ArenaSpec(
-        bundle=cell.bundle,
-        objects=config.objects,
-        randomization=load_randomization(config.randomization).to_plain(),
-        robot=config.robot,
-        seed=config.seed,
-        cache_dir=default_cache_dir(),
-        head=cell.choice,
-        grasps=cell.grasps,
-        world=config.world.value,
-        reality=reality,
-    )
-    weights = [path.read_bytes().hex() for path in sorted(cell.bundle.glob("*.safetensors"))]
-    made_of = hash_of(*weights, str(replace(spec, cache_dir=Path(), bundle=None)), str(config.online_episodes))
-    out = config.out / "gap" / f"{cell.grasps}-{cell.head}-{made_of}"
-    label = f"{cell.grasps} grasps, {cell.head} head"
-    plan = EvaluationPlan(config.online_episodes, ("policy",), config.workers, out, resume=True, label=label)
-    return list(run_evaluation(spec, plan, progress).main)
 
 
 def gap_on_logs(

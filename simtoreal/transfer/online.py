@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,10 +17,12 @@ from simtoreal.evaluation.records import EpisodeRecord
 from simtoreal.evaluation.results import pair_records, summarise
 from simtoreal.evaluation.runner import EvaluationPlan, run_evaluation
 from simtoreal.evaluation.statistics import Difference, paired_difference
+from simtoreal.policies.parts import HeadChoice
 from simtoreal.progress import Progress
 from simtoreal.transfer.settings import TransferConfig
 from simtoreal.transfer.trainer import hash_of
 
+Grasps = Literal["learned", "privileged"]
 Bundles = Mapping[str, Path]  # folder by arm: source, fine_tuned, and where there is one scratch
 
 
@@ -52,7 +54,7 @@ def measure_online(config: TransferConfig, bundles: Bundles, progress: Progress)
 
 def _compare(config: TransferConfig, world: World, bundles: Bundles, progress: Progress) -> dict[str, Any]:
     """Success of every arm on the scenes that all of them finished, and what fine-tuning gains on each other."""
-    by_arm = {arm: run_arm(config, world, (arm, folder), progress) for arm, folder in bundles.items()}
+    by_arm = {arm: run_arm(config, world, Entrant(arm, folder), progress) for arm, folder in bundles.items()}
     common = set.intersection(*({(r.episode, r.scene_seed) for r in records} for records in by_arm.values()))
     if not common:
         raise ValueError(f"world={world.value}: no scene was finished by both policies, so they cannot be compared")
@@ -73,28 +75,40 @@ def _gain(tuned: list[EpisodeRecord], other: list[EpisodeRecord], seed: int) -> 
     )  # fmt: skip
 
 
-def run_arm(config: TransferConfig, world: World, arm: tuple[str, Path], progress: Progress) -> list[EpisodeRecord]:
-    """The episodes of one policy, by name and folder, on the scenes that all others of these settings meet too."""
-    name, folder = arm
+class Entrant(NamedTuple):
+    """A policy that meets the scenes: its name, its folder, which head moves it, and whose grasps it goes for."""
+
+    name: str
+    folder: Path
+    head: HeadChoice = "bundle"
+    grasps: Grasps = "learned"
+
+
+def run_arm(config: TransferConfig, world: World, entrant: Entrant, progress: Progress) -> list[EpisodeRecord]:
+    """The episodes of one policy on the scenes that all others of these settings meet too.
+
+    They are kept in a folder of that policy and setting, so that a run that was stopped goes on; equal ones share it.
+    """
     reality = load_reality(config.reality or "default").to_plain() if world is World.MUJOCO else {}
     spec = ArenaSpec(
-        bundle=folder,
+        bundle=entrant.folder,
         objects=config.objects,
         randomization=load_randomization(config.randomization).to_plain(),
         robot=config.robot,
         seed=config.seed,
         cache_dir=default_cache_dir(),
+        head=entrant.head,
+        grasps=entrant.grasps,
         world=world.value,
         reality=reality,
     )
-    # A folder for each policy and setting, so that what is in it can always be gone on with; equal ones share it.
+    files = [entrant.folder / "bundle.yaml", *sorted(entrant.folder.glob("*.safetensors"))]
     made_of = hash_of(
-        *(path.read_bytes().hex() for path in [folder / "bundle.yaml", *sorted(folder.glob("*.safetensors"))]),
+        *(path.read_bytes().hex() for path in files),
         str(replace(spec, cache_dir=Path(), bundle=None)),
         str(config.online_episodes),
     )
     out = config.out / "online" / f"{world.value}-{made_of}"
-    plan = EvaluationPlan(
-        config.online_episodes, ("policy",), config.workers, out, resume=True, label=f"{name} in {world.value}"
-    )
+    label = f"{entrant.name} in {world.value}"
+    plan = EvaluationPlan(config.online_episodes, ("policy",), config.workers, out, resume=True, label=label)
     return list(run_evaluation(spec, plan, progress).main)
