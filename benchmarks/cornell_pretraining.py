@@ -1,4 +1,4 @@
-"""The simulated part of `cornell.py`: objects on sheets seen by a camera from beside, and nets that learned from them."""
+"""The simulated part of `cornell.py`: objects on sheets, seen from beside, and nets that learned from them."""
 
 import math
 from dataclasses import dataclass, replace

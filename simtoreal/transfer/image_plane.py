@@ -48,10 +48,10 @@ class Region:
 
 @dataclass(frozen=True)
 class Labelled:
-    """A picture and the grasps that are known in it: (G, 6) x, y, z, yaw, width in the plane, and 1 held or 0 failed."""
+    """A picture, and the grasps that are known in it."""
 
     view: View
-    grasps: FloatArray
+    grasps: FloatArray  # (G, 6): x, y, z, yaw, width in the plane, and 1 held or 0 failed
 
 
 def picture_view(rgb: NDArray[np.uint8], region: Region, pixels: int) -> View:
@@ -94,7 +94,7 @@ def label_picture(
 
 
 def best_rectangle(grasp_map: NDArray[np.float32], view: View, region: Region, jaw_px: float) -> GraspRectangle | None:
-    """The rectangle, in pixels of the picture, of the best grasp of a map; a map does not say how broad the jaws are."""
+    """The rectangle, in pixels of the picture, of the best grasp of a map; how broad jaws are it does not say."""
     found = decode(grasp_map, viewpoint_of(view), 1)
     return _rectangle(found[0], view, region, jaw_px) if found else None
 
