@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from simtoreal.episodes.grasp_rectangles import LABEL, GraspRectangle, angle_between_rad, from_label, iou
 from simtoreal.episodes.importing.rectangle_folders import CAMERA, CORNELL, RectangleSource
 from simtoreal.episodes.importing.settings import ImportConfig
-from simtoreal.policies.encoders import EncoderSpec, GraspNet
+from simtoreal.policies.encoders import EncoderSpec, GraspNet, for_inference
 from simtoreal.policies.view import ViewSpec, to_tensor
 from simtoreal.transfer.augmentation import Augmentation
 from simtoreal.transfer.image_plane import (
@@ -21,6 +21,8 @@ from simtoreal.transfer.image_plane import (
     best_rectangle,
     label_picture,
     stack_pictures,
+    symmetric_maps,
+    with_shifted,
 )
 from simtoreal.transfer.real_frames import RealFrames
 
@@ -62,7 +64,7 @@ def load_pictures(folder: Path) -> Pictures:
         assert rgb is not None
         positive = [from_label(label) for label in episode.end().labels[LABEL] if label["positive"]]
         rectangles.append(positive)
-        labelled.append(label_picture(rgb, positive, REGION, VIEW.pixels))
+        labelled.append(label_picture(rgb, with_shifted(positive), REGION, VIEW.pixels))
     return Pictures(names, np.array([fold_of[name] for name in names]), rectangles, stack_pictures(labelled))
 
 
@@ -82,7 +84,5 @@ def outcomes(net: GraspNet, pictures: Pictures, index: NDArray[np.int64]) -> NDA
 
 def _maps(net: GraspNet, frames: RealFrames, index: NDArray[np.int64]) -> NDArray[np.float32]:
     views = torch.from_numpy(np.stack([to_tensor(frames.view(int(i)), VIEW) for i in index]))
-    with torch.inference_mode():
-        maps = torch.cat([net(batch) for batch in views.split(32)]).float()
-        maps[:, :, 0].sigmoid_()
-    return np.asarray(maps.numpy())
+    net = for_inference(net)
+    return np.concatenate([symmetric_maps(net, batch) for batch in views.split(32)])

@@ -13,20 +13,25 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from simtoreal import camera
 from simtoreal.contracts import FloatArray
 from simtoreal.episodes.grasp_rectangles import GraspRectangle
 from simtoreal.frames import wrap_half_turn
-from simtoreal.policies.grasp_map import Candidate, decode
+from simtoreal.policies.encoders import GraspNet
+from simtoreal.policies.grasp_map import FIELDS, NUM_FIELDS, NUM_YAWS, Candidate, decode
 from simtoreal.policies.view import View
 from simtoreal.pretraining.frame_sets import FrameSet
-from simtoreal.transfer.real_frames import RealFrames, viewpoint_of
+from simtoreal.transfer.real_frames import RealFrames, view_rows, viewpoint_of
 
 # The unit that widths are given in. The map reads widths up to 96 mm: the widest rectangles are 0.4 of a region.
 EDGE_M = 0.24
+_DU, _DV, _DYAW = (FIELDS.index(name) for name in ("du", "dv", "dyaw"))
 _EYE_M = 1.0  # above the plane; any height gives the same view
+_SHIFTS = (0.0, -0.2, 0.2, -0.4, 0.4)  # of the breadth of the jaws
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,24 @@ def label_picture(
     return Labelled(picture_view(rgb, region, pixels), rows)
 
 
+def with_shifted(rectangles: Sequence[GraspRectangle]) -> list[GraspRectangle]:
+    """Rectangles, each also shifted along its jaws by less than half of their breadth.
+
+    Who draws rectangles leaves gaps between them that are as good, and a gap must not count as no grasp. GG-CNN fills
+    the middle of each rectangle for the same reason (Morrison, Corke, Leitner, arXiv 1804.05172).
+    """
+    return [
+        rectangle._replace(
+            center_px=(
+                rectangle.center_px[0] - share * rectangle.jaw_px * math.sin(rectangle.angle_rad),
+                rectangle.center_px[1] + share * rectangle.jaw_px * math.cos(rectangle.angle_rad),
+            )
+        )
+        for rectangle in rectangles
+        for share in _SHIFTS
+    ]
+
+
 def best_rectangle(grasp_map: NDArray[np.float32], view: View, region: Region, jaw_px: float) -> GraspRectangle | None:
     """The rectangle, in pixels of the picture, of the best grasp of a map; how broad jaws are it does not say."""
     found = decode(grasp_map, viewpoint_of(view), 1)
@@ -105,6 +128,34 @@ def _rectangle(found: Candidate, view: View, region: Region, jaw_px: float) -> G
     angle = wrap_half_turn(-math.atan2(found.T_base_grasp[1, 0], found.T_base_grasp[0, 0]))
     opening = max(found.width_m / EDGE_M * region.edge_px, 1.0)
     return GraspRectangle((region.left_px + u, region.top_px + v), angle, opening, jaw_px)
+
+
+def symmetric_maps(net: GraspNet, views: Tensor) -> NDArray[np.float32]:
+    """Grasp maps (B, Y, F, h, w) of views (B, C, P, P), qualities in [0, 1]: the mean over eight ways to look.
+
+    A picture has no up: its four quarter turns and their mirror images show the same grasps, turned and mirrored, and
+    what the net says of each is turned back before it is averaged.
+    """
+    total = torch.zeros(())
+    with torch.inference_mode():
+        for quarters in range(4):
+            for is_mirrored in (False, True):
+                seen = torch.rot90(views.flip(-1) if is_mirrored else views, quarters, (-2, -1))
+                total = total + _turned_back(net(seen).float(), quarters, is_mirrored)
+        return np.asarray((total / 8.0).numpy())
+
+
+def _turned_back(maps: Tensor, quarters: int, is_mirrored: bool) -> Tensor:
+    """Maps of views that were mirrored and then turned counterclockwise, as maps of the views before."""
+    maps = torch.cat([maps[:, :, :1].sigmoid(), maps[:, :, 1:]], 2)
+    maps = torch.rot90(maps, -quarters, (-2, -1)).roll(quarters * NUM_YAWS // 2, 1)
+    for _ in range(quarters):
+        maps = torch.cat([maps[:, :, :_DU], -maps[:, :, _DV, None], maps[:, :, _DU, None], maps[:, :, _DYAW:]], 2)
+    if is_mirrored:
+        sign = torch.ones(NUM_FIELDS)
+        sign[[_DU, _DYAW]] = -1.0
+        maps = maps.flip(-1).flip(1) * sign[:, None, None]
+    return maps
 
 
 def simulated_pictures(frames: FrameSet, clearance_m: float, least_frac: float) -> list[Labelled]:
@@ -137,6 +188,19 @@ def _apparent(frames: FrameSet, index: int, clearance_m: float, least_frac: floa
         ]
     )  # fmt: skip
     return np.asarray(found[np.isfinite(found).all(axis=1)])
+
+
+def as_frame_set(pictures: Sequence[Labelled]) -> FrameSet:
+    """Pictures as simulated frames, to mix into batches of real ones."""
+    frames, most = stack_pictures(pictures), max(len(picture.grasps) for picture in pictures)
+    grasps, num = np.zeros((len(pictures), most, 6), np.float32), np.zeros(len(pictures), np.int32)
+    for i, picture in enumerate(pictures):
+        rows = view_rows(picture.grasps, picture.view)
+        grasps[i, : len(rows)], num[i] = rows, len(rows)
+    return FrameSet(
+        frames.rgb, frames.height_m.astype(np.float16), frames.valid, frames.edge_m, frames.camera.astype(np.float32),
+        np.full(len(pictures), _EYE_M, np.float32), grasps, num,
+    )  # fmt: skip
 
 
 def stack_pictures(pictures: Sequence[Labelled]) -> RealFrames:

@@ -4,22 +4,27 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from bar_scenes import simulated_frames
 
 from simtoreal.episodes.grasp_rectangles import GraspRectangle, agrees
 from simtoreal.policies.grasp_map import targets
-from simtoreal.policies.view import ViewSpec
+from simtoreal.policies.view import ViewSpec, to_tensor
 from simtoreal.transfer.augmentation import Augmentation
 from simtoreal.transfer.batches import BatchMaker
 from simtoreal.transfer.image_plane import (
     EDGE_M,
+    Labelled,
     Region,
+    as_frame_set,
     best_rectangle,
     label_picture,
     picture_view,
     plane_view,
     simulated_pictures,
     stack_pictures,
+    symmetric_maps,
+    with_shifted,
 )
 from simtoreal.transfer.real_frames import view_rows
 
@@ -129,3 +134,70 @@ def test_pictures_of_several_sizes_of_labels_stack():
     )
     assert rectangle is not None
     assert agrees(rectangle, RECTANGLES)
+
+
+@pytest.mark.parametrize("rectangle", RECTANGLES)
+def test_shifted_rectangles_lie_along_the_jaws_and_still_agree(rectangle: GraspRectangle):
+    copies = with_shifted([rectangle])
+    assert rectangle in copies
+    assert len(copies) == 5
+    assert all(agrees(copy, [rectangle]) for copy in copies)
+    opening = np.array([math.cos(rectangle.angle_rad), math.sin(rectangle.angle_rad)])
+    offsets = np.array([copy.center_px for copy in copies]) - rectangle.center_px
+    assert offsets @ opening == pytest.approx(0.0, abs=1e-9)
+    assert np.abs(offsets).max() > 0.2 * rectangle.jaw_px
+
+
+def test_pictures_can_be_mixed_in_as_simulated_frames():
+    pictures = [label_picture(picture(), RECTANGLES[:n], REGION, PIXELS) for n in (2, 1)]
+    frames = as_frame_set(pictures)
+    assert len(frames) == 2
+    for i, labelled in enumerate(pictures):
+        assert frames.rows(i) == pytest.approx(view_rows(labelled.grasps, labelled.view))
+        assert (frames.rgb[i] == labelled.view.rgb).all()
+
+
+class Labels(torch.nn.Module):
+    """A net that knows: the red channel of a view is a code of the labels that it shows."""
+
+    def __init__(self, labelled: Labelled) -> None:
+        super().__init__()
+        self.labelled = labelled
+        self.asked: list[int] = []
+
+    def forward(self, views: torch.Tensor) -> torch.Tensor:
+        """The map of the labels as they lie in the view, whichever way it was turned."""
+        view, answers = self.labelled.view, []
+        original = torch.from_numpy(to_tensor(view, VIEW))
+        for seen in views:
+            for quarters in range(4):
+                for is_mirrored in (False, True):
+                    turned = torch.rot90(original.flip(-1) if is_mirrored else original, quarters, (-2, -1))
+                    if torch.equal(turned, seen):
+                        answers.append(self.answer(quarters, is_mirrored))
+                        self.asked.append(2 * quarters + is_mirrored)
+        return torch.from_numpy(np.stack(answers))
+
+    def answer(self, quarters: int, is_mirrored: bool) -> np.ndarray:
+        """Rectangles turned in the plane, drawn anew."""
+        rows = view_rows(self.labelled.grasps, self.labelled.view)
+        if is_mirrored:
+            rows[:, 0], rows[:, 3] = PIXELS - 1 - rows[:, 0], -rows[:, 3]
+        for _ in range(quarters):
+            rows[:, 0], rows[:, 1] = rows[:, 1].copy(), PIXELS - 1 - rows[:, 0]
+            rows[:, 3] = (rows[:, 3] + math.pi) % math.pi - math.pi / 2
+        wanted = targets(rows, PIXELS)
+        wanted[:, 0] = np.log(np.clip(wanted[:, 0], 1e-6, 1 - 1e-6) / (1 - np.clip(wanted[:, 0], 1e-6, 1 - 1e-6)))
+        return wanted
+
+
+def test_eight_ways_to_look_agree_where_the_net_is_right():
+    labelled = label_picture(picture(), RECTANGLES, REGION, PIXELS)
+    net = Labels(labelled)
+    maps = symmetric_maps(net, torch.from_numpy(to_tensor(labelled.view, VIEW))[None])  # type: ignore[arg-type]
+    assert sorted(net.asked) == list(range(8))
+    wanted = targets(view_rows(labelled.grasps, labelled.view), PIXELS)
+    there = wanted[:, 0] > 0.1
+    assert maps[0, :, 0] == pytest.approx(wanted[:, 0], abs=0.02)
+    for field in range(1, 6):
+        assert maps[0, :, field][there] == pytest.approx(wanted[:, field][there], abs=0.02)
