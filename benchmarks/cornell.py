@@ -32,7 +32,7 @@ from numpy.typing import NDArray  # noqa: E402
 from record import Row, per_cent, save  # noqa: E402
 
 from simtoreal.evaluation.statistics import paired_mean_difference, wilson  # noqa: E402
-from simtoreal.policies.encoders import GraspNet  # noqa: E402
+from simtoreal.policies.encoders import GraspNet, build_encoder  # noqa: E402
 from simtoreal.policies.load import encoder_weights  # noqa: E402
 from simtoreal.progress import Progress  # noqa: E402
 from simtoreal.transfer.strategy import Depths, Start, Statistics, Strategy, load_strategy  # noqa: E402
@@ -87,19 +87,16 @@ class Study:
 
     def __init__(self, pictures: Pictures, simulation: Simulation, folder: Path, progress: Progress) -> None:
         self._pictures, self._simulation, self._folder, self._progress = pictures, simulation, folder, progress
-        self._trainers: dict[int, Trainer] = {}
-
-    def source(self, seed: int) -> GraspNet:
-        """What a seed learned in simulation."""
-        return self._trainer(seed).domain.source
+        self._trainers: dict[int | None, Trainer] = {}
 
     def outcomes(self, draw: Draw, strategy: Strategy | None, num_images: int) -> Outcomes:
         """Of the images of a fold: (images, metrics)."""
         if strategy is None:
-            return self._judge(self.source(draw.seed), draw.fold)
+            return self._judge(self._pretrained(draw.seed), draw.fold)
         lesson = Lesson(draw.images(self._pictures, num_images), np.empty(0, np.int64), draw.seed)
         label = f"{strategy.name} {num_images}, fold {draw.fold}, seed {draw.seed}"
-        return self._judge(self._trainer(draw.seed).tune(strategy, lesson, label).net, draw.fold)
+        trainer = self._trainer(None if strategy.start is Start.SCRATCH else draw.seed)
+        return self._judge(trainer.tune(strategy, lesson, label).net, draw.fold)
 
     def _judge(self, net: GraspNet, fold: int) -> Outcomes:
         judged = np.flatnonzero(self._pictures.fold == fold)
@@ -112,14 +109,20 @@ class Study:
             partial.replace(path)
         return np.asarray(np.load(path, allow_pickle=False), dtype=np.bool_)
 
-    def _trainer(self, seed: int) -> Trainer:
+    def _trainer(self, seed: int | None) -> Trainer:
+        """Of nets that start from what a seed learned in simulation, or from nothing."""
         if seed not in self._trainers:
-            source = self._simulation.pretrained(seed, self._folder, self._progress)
+            source = build_encoder(ENCODER).eval() if seed is None else self._pretrained(seed)
             frames = self._pictures.frames
-            made_of = hash_of(*encoder_weights(source).values(), frames.rgb, frames.grasps, str(AUGMENTATION))
-            domain = Domain(ENCODER, VIEW, source, frames, augmentation=AUGMENTATION)
+            made_of = hash_of(frames.rgb, frames.grasps, str(AUGMENTATION))
+            if seed is not None:
+                made_of = hash_of(made_of, *encoder_weights(source).values(), self._simulation.digest)
+            domain = Domain(ENCODER, VIEW, source, frames, self._simulation.mixed_in, augmentation=AUGMENTATION)
             self._trainers[seed] = Trainer(domain, made_of, self._folder / "trainings", self._progress)
         return self._trainers[seed]
+
+    def _pretrained(self, seed: int) -> GraspNet:
+        return self._simulation.pretrained(seed, self._folder, self._progress)
 
 
 def rates(found: Outcomes, draws: Sequence[Draw], metric: int) -> str:

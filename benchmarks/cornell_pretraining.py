@@ -14,9 +14,9 @@ from simtoreal.envs.camera_setup import CameraSetup
 from simtoreal.envs.randomization import load_randomization
 from simtoreal.policies.encoders import GraspNet, build_encoder
 from simtoreal.policies.view import ViewSpec
-from simtoreal.pretraining.frame_sets import FrameSetSpec, load_frames
+from simtoreal.pretraining.frame_sets import FrameSet, FrameSetSpec, load_frames
 from simtoreal.progress import Progress
-from simtoreal.transfer.image_plane import Labelled, simulated_pictures, stack_pictures
+from simtoreal.transfer.image_plane import Labelled, as_frame_set, simulated_pictures, stack_pictures
 from simtoreal.transfer.real_frames import RealFrames
 from simtoreal.transfer.strategy import load_strategy
 from simtoreal.transfer.trainer import Trainer
@@ -72,6 +72,7 @@ class Simulation:
 
     plan: Pretraining
     frames: RealFrames
+    mixed_in: FrameSet  # the same, for batches of fine-tuning
     digest: str
 
     def pretrained(self, seed: int, folder: Path, progress: Progress) -> GraspNet:
@@ -91,4 +92,5 @@ def load_simulation(plan: Pretraining, workers: int, progress: Progress) -> Simu
         labelled += simulated_pictures(frames, CLEARANCE_M, GOOD_FRAC)
     with_grasp = [picture for picture in labelled if len(picture.grasps)]
     digest = " ".join(spec.digest() for spec in plan.specs())
-    return Simulation(plan, stack_pictures(with_grasp), f"{digest} {CLEARANCE_M} {GOOD_FRAC}")
+    digest = f"{digest} {CLEARANCE_M} {GOOD_FRAC}"
+    return Simulation(plan, stack_pictures(with_grasp), as_frame_set(with_grasp), digest)
