@@ -26,12 +26,15 @@ class ToolPose(NamedTuple):
 
 
 class StillCell:
-    """Renders observations of a scene for tool poses of your choice: hundreds per second, no simulation."""
+    """Renders observations of a scene for tool poses of your choice: hundreds per second, no simulation.
 
-    def __init__(self, robot: RobotSpec, camera: CameraSetup) -> None:
+    Without `arm` the pictures show the table alone, as a picture does that was taken before the robot moved in.
+    """
+
+    def __init__(self, robot: RobotSpec, camera: CameraSetup, arm: bool = True) -> None:
         self.robot = robot
         self._world = BulletWorld(robot)
-        self._camera = SimulatedCamera(camera, robot, self._world.link_geometry())
+        self._camera = SimulatedCamera(camera, robot, self._world.link_geometry() if arm else [])
         self._q = np.array(robot.home_joint_positions_rad)
 
     def close(self) -> None:

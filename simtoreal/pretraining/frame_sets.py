@@ -55,10 +55,14 @@ class FrameSetSpec:
     max_objects: int = 2
     holdout_frac: float = 0.0  # share of the objects left out ...
     only_holdout: bool = False  # ... or kept alone, to measure the error on objects not trained on
+    arm: bool = True  # whether it can be in the picture
 
     def digest(self) -> str:
         files = [_files_digest(Path(name)) for name in self.objects]
-        text = json.dumps({"version": _VERSION, "files": files, **asdict(self)}, sort_keys=True, default=str)
+        plain = asdict(self)
+        if self.arm:
+            del plain["arm"]  # sets that were made before there was a choice are found again
+        text = json.dumps({"version": _VERSION, "files": files, **plain}, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -175,7 +179,7 @@ class _FrameMaker:
         self._targets = [(which, name) for which, objects in enumerate(self._sets) for name in objects.names]
         self._samplers = [SceneSampler(objects, resting, randomization) for objects in self._sets]
         self._library = GraspLibrary(robot.gripper.geometry, resting, cache_dir)
-        self._cell = StillCell(robot, spec.camera)
+        self._cell = StillCell(robot, spec.camera, spec.arm)
 
     def close(self) -> None:
         self._cell.close()

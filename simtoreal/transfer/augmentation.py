@@ -29,6 +29,7 @@ class Augmentation:
     noise: float = 4.0  # standard deviation in grey levels, at most
     depth_noise_m: float = 0.002  # standard deviation of the heights, at most
     depth_holes: int = 3  # patches without depth, at most
+    scale_free: bool = False  # nobody knows the scale of a picture: a zoom makes things larger, not nearer
 
 
 EXTERNAL = Augmentation(roll_rad=0.1)  # a fixed camera stays level with the horizon

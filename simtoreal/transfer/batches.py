@@ -34,9 +34,12 @@ class BatchMaker:
     view: ViewSpec
     augmented: bool
     unknown_weight: float
+    chosen: Augmentation | None = None  # instead of what suits the camera
 
     @property
     def augmentation(self) -> Augmentation:
+        if self.chosen is not None:
+            return self.chosen
         return EXTERNAL if self.view.placement == "external" else Augmentation()
 
     def make(self, index: NDArray[np.int64], rng: np.random.Generator) -> Batch:
@@ -50,9 +53,12 @@ class BatchMaker:
         return torch.from_numpy(np.stack([to_tensor(self.frames.view(int(i)), self.view) for i in index]))
 
     def _one(self, index: np.int64, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
-        view, known = self.frames.view(int(index)), self.frames.known(int(index))
+        view, known = self.frames.view(int(index)), self.frames.known(int(index)).copy()
         if self.augmented:
-            view = augment(view, self.augmentation, rng)
+            edge_m, view = view.edge_m, augment(view, self.augmentation, rng)
+            if self.augmentation.scale_free:
+                known[:, 4] *= edge_m / view.edge_m
+                view = view._replace(edge_m=edge_m)
         planes = to_tensor(view, self.view)
         held, failed = (view_rows(known[known[:, 5] == held], view) for held in (1.0, 0.0))
         if self.augmented and rng.random() < 0.5:

@@ -19,6 +19,7 @@ from simtoreal.pretraining.perception import grasp_loss, make_batch
 from simtoreal.transfer import normalisation
 from simtoreal.transfer.adapters import add_adapters, merged
 from simtoreal.transfer.anchors import Anchor, anchor_at, as_targets, ewc, fisher, l2sp
+from simtoreal.transfer.augmentation import Augmentation
 from simtoreal.transfer.batches import Batch, BatchMaker, draw_balanced
 from simtoreal.transfer.grasp_score import mean_miss, score_real
 from simtoreal.transfer.real_frames import RealFrames
@@ -42,6 +43,7 @@ class Domain:
     real: RealFrames
     simulated: FrameSet | None = None
     device: str = "cpu"
+    augmentation: Augmentation | None = None  # of the real frames; None is what suits the camera of the view
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,9 @@ class _Training:
 
     def __init__(self, strategy: Strategy, domain: Domain, lesson: Lesson) -> None:
         self._strategy, self._domain, self._lesson = strategy, domain, lesson
-        self._maker = BatchMaker(domain.real, domain.view, strategy.augment, strategy.unknown_weight)
+        self._maker = BatchMaker(
+            domain.real, domain.view, strategy.augment, strategy.unknown_weight, domain.augmentation
+        )
         self._frames = domain.real.of_episodes(lesson.train)
         self._validation = domain.real.of_episodes(lesson.validation)
         labelled = domain.real.is_labelled[self._frames]

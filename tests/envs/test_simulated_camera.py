@@ -227,3 +227,16 @@ def test_a_clean_picture_from_anywhere(panda: RobotSpec, plain: SceneSampler):
     picture = taker.clean(state, CameraModel.from_fov(90, 60, 0.8), frames.look_at((0.9, 0.3, 0.5), (0.5, 0.0, 0.0)))
     assert picture.shape == (60, 90, 3)
     assert picture.std() > 10
+
+
+def test_without_the_arm_pictures_show_the_table_alone(panda: RobotSpec, beside: StillCell, plain: SceneSampler):
+    scene = plain.sample((3,), "block")
+    low = ToolPose(frames.top_down((0.5, 0.05, 0.15), 0.7), 0.08)
+    bare = StillCell(panda, CameraSetup.default("external", 128), arm=False)
+    alone, still_alone, with_arm = (shoot(c, scene, tool).rgb for c, tool in ((bare, HIGH), (bare, low), (beside, low)))
+    bare.close()
+    assert alone is not None
+    assert still_alone is not None
+    assert with_arm is not None
+    assert (alone == still_alone).all()
+    assert (alone != with_arm).any(axis=-1).mean() > 0.05

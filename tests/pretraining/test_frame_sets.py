@@ -102,6 +102,7 @@ def test_cached_frames_are_read_and_not_made_again(
         {"view": ViewSpec(pixels=96)},
         {"camera": CameraSetup.default("wrist", 72)},
         {"randomization": load_randomization("harsh").to_plain()},
+        {"arm": False},
         {"holdout_frac": 0.5},
         {"holdout_frac": 0.5, "only_holdout": True},
     ],
