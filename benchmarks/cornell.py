@@ -218,8 +218,11 @@ def main() -> None:
     progress, quick = Progress(), arguments.quick
     plan = Pretraining((24, 8), 30) if quick else Pretraining((4000, 2500), 600)
     study = Study(load_pictures(arguments.cornell), load_simulation(plan, 1, progress), arguments.folder, progress)
-    draws = [Draw(fold, seed) for seed in arguments.seeds[: 1 if quick else None] for fold in arguments.folds]
-    sizes, only_scratch = ([1, 10], []) if quick else (arguments.sizes, arguments.only_scratch)
+    seeds, folds = (arguments.seeds[:1], arguments.folds[:2]) if quick else (arguments.seeds, arguments.folds)
+    draws = [Draw(fold, seed) for seed in seeds for fold in folds]
+    if len(draws) < 2:
+        parser.error("an interval over draws needs two folds or two seeds at least")
+    sizes, only_scratch = ([1], []) if quick else (arguments.sizes, arguments.only_scratch)
     save("cornell", table(study, draws, sizes, only_scratch), quick)
 
 
