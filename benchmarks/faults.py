@@ -5,8 +5,8 @@ any limit allows. One fault, at a random moment, per episode. A judge that share
 every command that leaves it and at the setpoint that the arm has then. A second, smaller part runs in real time:
 threads, signals, `kill -9`.
 
-Faults of the network (a killed server, garbage and oversized messages, a wrong token) belong to `NETWORK_FAULTS`: each
-is a function that runs one episode with a remote policy or controller and returns a `Verdict`; 10 of each are run.
+Faults of the network (network_faults.py: a killed and a silent server, garbage and oversized messages, a wrong token)
+run in real time too, with a policy behind a server.
 
 python benchmarks/faults.py            # 2,000 episodes
 python benchmarks/faults.py --quick    # 100
@@ -21,14 +21,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from fault_judge import CONTROL_HZ, EPISODE_STEPS, SLACK, Judge, Verdict, WildPolicy, judge
+from network_faults import NETWORK_KINDS, run_over_network
 from record import Row, save
 
-from simtoreal.contracts import Action, Observation
 from simtoreal.controllers.clock import VirtualClock
 from simtoreal.controllers.fake import FakeController
 from simtoreal.controllers.faults import Fault, FaultKind, FaultyController
@@ -41,105 +40,11 @@ from simtoreal.safety.limits import SafetyLimits, load_limits
 from simtoreal.safety.retreat import retreat
 from simtoreal.safety.stop_switch import StopSwitch
 
-CONTROL_HZ = 20.0
 MAX_STOP_S = 0.2
-EPISODE_STEPS = 40
-SLACK = 1e-9
 SLOW_POLICY, OPERATOR, NAN_ACTION = "slow_policy", "operator_stop", "nan_action"
 HARMLESS = {FaultKind.DROPPED_ACTION}  # one lost packet stops nothing, and must not
 BY_DISTANCE = {FaultKind.FROZEN_CAMERA, FaultKind.MILLIMETRES}
 KINDS: list[str] = [*(kind.value for kind in FaultKind), SLOW_POLICY, OPERATOR, NAN_ACTION]
-
-
-@dataclass
-class Verdict:
-    """One episode."""
-
-    kind: str
-    num_commands: int = 0
-    outside: list[str] = field(default_factory=list)
-    stop_s: float | None = None  # from the moment of the fault to the hold
-    stopped_by: str = ""
-    num_lost: int = 0  # recorded frames that are not in the files
-
-
-NETWORK_FAULTS: dict[str, Callable[[int], Verdict]] = {}
-
-
-class Judge:
-    """Stands behind the guard and writes down every command, and where the setpoint of the arm is then."""
-
-    def __init__(self, inner: FaultyController, arm: FakeController, clock: VirtualClock) -> None:
-        self.inner, self.arm, self.clock = inner, arm, clock
-        self.commands: list[tuple[float, Action, np.ndarray]] = []
-        self.holds_s: list[float] = []
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.inner, name)
-
-    def send_action(self, action: Action) -> Action:
-        now_s = self.clock.now()
-        sent = self.inner.send_action(action)
-        self.commands.append((now_s, action, self.arm.T_setpoint.copy()))
-        return sent
-
-    def stop(self) -> None:
-        self.holds_s.append(self.clock.now())
-        self.inner.stop()
-
-
-class WildPolicy:
-    """Asks for anything: jumps, walls, the table, spinning, impossible openings."""
-
-    def __init__(self, rng: np.random.Generator, clock: VirtualClock, slow_at: int = -1, nan_at: int = -1) -> None:
-        self._rng, self._clock, self._slow_at, self._nan_at = rng, clock, slow_at, nan_at
-        self.began_s: float | None = None
-
-    def reset(self) -> None:
-        self._index = 0
-        self._way = self._rng.normal(size=3)
-
-    def act(self, observation: Observation) -> Action:
-        self._index += 1
-        if self._rng.random() < 0.15:
-            self._way = self._rng.normal(size=3)
-        size_m = self._rng.choice([0.004, 0.02, 0.2])
-        delta = size_m * self._way
-        if self._index == self._slow_at:
-            self.began_s = self._clock.now()
-            self._clock.sleep(self._rng.uniform(0.3, 2.0))
-        if self._index == self._nan_at:
-            self.began_s = self._clock.now()
-            delta = np.array([0.0, np.nan, 0.0])
-        yaw = self._rng.normal(scale=self._rng.choice([0.02, 0.5]))
-        return Action(delta, np.array([0.0, 0.0, yaw]), float(self._rng.uniform(-0.05, 0.2)))
-
-    def sent(self, action: Action) -> None:
-        """Nothing to follow."""
-
-
-def judge(commands: list[tuple[float, Action, np.ndarray]], limits: SafetyLimits, may: tuple[bool, float]) -> list[str]:
-    """What was wrong with the commands that reached the arm; `may` is whether it may go on after which time."""
-    wrong, before = [], np.zeros(3)
-    period_s = 1.0 / CONTROL_HZ
-    for index, (t_s, action, T_setpoint) in enumerate(commands):
-        step, turn = np.asarray(action.delta_m), np.asarray(action.delta_rotation_rad)
-        place = T_setpoint[:3, 3]
-        second = [np.linalg.norm(other.delta_m) for at_s, other, _ in commands[: index + 1] if at_s > t_s - 1.0]
-        checks = {
-            "finite": np.isfinite(step).all() and np.isfinite(turn).all() and np.isfinite(action.gripper_width_m),
-            "step": np.linalg.norm(step) <= min(limits.max_step_m, limits.max_speed_m_s * period_s) + SLACK,
-            "turn": np.linalg.norm(turn) <= min(limits.max_step_rad, limits.max_speed_rad_s * period_s) + SLACK,
-            "acceleration": np.linalg.norm(step - before) <= limits.max_acceleration_m_s2 * period_s**2 + SLACK,
-            "per second": sum(second) <= limits.max_path_m + SLACK,
-            "box": (place >= np.array(limits.low_m) - SLACK).all()
-            and (place <= np.add(limits.workspace_high_m, SLACK)).all(),
-            "width": limits.min_width_m <= action.gripper_width_m <= limits.max_width_m,
-            "after the stop": may[0] or t_s <= may[1] + SLACK,
-        }
-        wrong += [name for name, good in checks.items() if not good]
-        before = step
-    return wrong
 
 
 def run_one(number: int, limits: SafetyLimits, folder: Path | None) -> Verdict:
@@ -258,21 +163,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
-    num_virtual, num_real = (100, 4) if quick else (2000, 24)
+    num_virtual, num_real, num_network = (100, 4, 6) if quick else (2000, 24, 60)
     limits, progress = load_limits("panda"), Progress()
     found: list[Verdict] = []
-    with tempfile.TemporaryDirectory() as folder, progress.task("faults", num_virtual + num_real) as bar:
+    with tempfile.TemporaryDirectory() as folder, progress.task("faults", num_virtual + num_real + num_network) as bar:
         for number in range(num_virtual):
             # Pictures of every tenth episode go through the files: that is what takes the time.
             found.append(run_one(number, limits, Path(folder) / f"{number:05d}" if number % 10 == 0 else None))
             bar.advance()
-        for kind in NETWORK_FAULTS:
-            found += [NETWORK_FAULTS[kind](number) for number in range(10)]
         real = []
         for number in range(num_real):
             real.append(run_real(number, Path(folder) / f"real{number}"))
             bar.advance()
-    save("faults", rows(found, real, num_virtual), quick)
+        network = []
+        for number in range(num_network):
+            network.append(run_over_network(number, limits))
+            bar.advance()
+    save("faults", [*rows(found, real, num_virtual), *network_rows(network)], quick)
 
 
 def rows(found: list[Verdict], real: list[Verdict], num_virtual: int) -> list[Row]:
@@ -301,6 +208,20 @@ def rows(found: list[Verdict], real: list[Verdict], num_virtual: int) -> list[Ro
         Row("from a fault to the hold, slowest, virtual time", late_text, "200 ms", not late, numbers),
         Row(what, f"{1e3 * max(real_s):.0f} ms", "200 ms", max(real_s) <= MAX_STOP_S, {"stop_s": real_s}),
         Row("recorded frames lost, also at kill -9", str(lost), "0", lost == 0, recorded),
+    ]
+
+
+def network_rows(found: list[Verdict]) -> list[Row]:
+    wrong = Counter(name for verdict in found for name in verdict.outside)
+    missed = Counter(verdict.kind for verdict in found if not verdict.stopped_by)
+    times = {kind: [v.stop_s for v in found if v.kind == kind and v.stop_s is not None] for kind in NETWORK_KINDS}
+    slowest = max((s for stops in times.values() for s in stops), default=0.0)
+    num_commands = sum(verdict.num_commands for verdict in found)
+    what = f"faults of the network, {len(found)} episodes in real time: "
+    return [
+        Row(f"{what}commands outside", f"{sum(wrong.values())} of {num_commands}", "0", not wrong, dict(wrong)),
+        Row(f"{what}not stopped", f"{sum(missed.values())}", "0", not missed, dict(missed)),
+        Row(f"{what}slowest hold", f"{1e3 * slowest:.0f} ms", "200 ms", slowest <= MAX_STOP_S, times),
     ]
 
 
