@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtoreal import frames
+from simtoreal.action_limits import shortened
 from simtoreal.contracts import Action
 from simtoreal.envs.kinematics import SerialChain, toward
 from simtoreal.envs.robot import Gripper, RobotSpec
@@ -82,26 +83,15 @@ def limited(action: Action, position_m: FloatArray, table_height_m: float, robot
     Raises:
         ValueError: a component is not finite, or a vector has not three of them.
     """
-    delta = _shortened("delta_m", action.delta_m, robot.max_delta_m)
-    turn = _shortened("delta_rotation_rad", action.delta_rotation_rad, robot.max_delta_rotation_rad)
-    width = float(action.gripper_width_m)
-    if not math.isfinite(width):
-        raise ValueError(f"action: gripper_width_m must be finite, got {width}")
+    short = shortened(action, robot.max_delta_m, robot.max_delta_rotation_rad)
+    delta, start_m, floor_m = short.delta_m.tolist(), position_m.tolist(), (0, 0, table_height_m)
     inside = []
     for value, start, low, high, floor in zip(
-        delta, position_m.tolist(), robot.workspace_low_m, robot.workspace_high_m, (0, 0, table_height_m), strict=True
+        delta, start_m, robot.workspace_low_m, robot.workspace_high_m, floor_m, strict=True
     ):
         inside.append(min(max(start + value, low + floor), high + floor) - start)
-    return Action(np.array(inside), np.array(turn), min(max(width, 0.0), robot.gripper.max_opening_m))
-
-
-def _shortened(name: str, vector: Sequence[float] | FloatArray, longest: float) -> tuple[float, float, float]:
-    values = [float(value) for value in vector]
-    length = math.hypot(*values)
-    if len(values) != 3 or not math.isfinite(length):
-        raise ValueError(f"action: {name} must be three finite numbers, got {values}")
-    share = longest / length if length > longest else 1.0
-    return values[0] * share, values[1] * share, values[2] * share
+    width_m = min(max(short.gripper_width_m, 0.0), robot.gripper.max_opening_m)
+    return Action(np.array(inside), short.delta_rotation_rad, width_m)
 
 
 def solve_home(chain: SerialChain, robot: RobotSpec) -> FloatArray:

@@ -1,6 +1,5 @@
 """An arm and its cameras as a `Controller`: the setpoint, its limits, the way home, and observations of one moment."""
 
-import math
 import threading
 import time
 from collections import deque
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtoreal import frames
+from simtoreal.action_limits import shortened
 from simtoreal.contracts import Action, CameraImage, Observation
 from simtoreal.controllers.arm import Arm, ArmCommand, ArmState
 from simtoreal.controllers.hardware_settings import ArmFrames, MotionLimits
@@ -137,15 +137,12 @@ class ArmController:
             LinkError: it was not sent.
         """
         limits = self.rig.limits
-        delta = _shortened("delta_m", action.delta_m, limits.max_delta_m)
-        turn = _shortened("delta_rotation_rad", action.delta_rotation_rad, limits.max_delta_rotation_rad)
-        if not math.isfinite(action.gripper_width_m):
-            raise ValueError(f"action: gripper_width_m must be finite, got {action.gripper_width_m}")
+        short = shortened(action, limits.max_delta_m, limits.max_delta_rotation_rad)
         before = self._T_setpoint
         if before is None:
             before = self._tool(self._read())
-        goal = frames.moved(before, self._inside(before[:3, 3], delta), turn)
-        after = self._send(goal, float(action.gripper_width_m))
+        goal = frames.moved(before, self._inside(before[:3, 3], short.delta_m), short.delta_rotation_rad)
+        after = self._send(goal, short.gripper_width_m)
         turned = frames.rotation_to_vector(after[:3, :3] @ before[:3, :3].T)
         return Action(after[:3, 3] - before[:3, 3], turned, self._width_goal_m)
 
@@ -264,11 +261,3 @@ def _between(before: ArmState, after: ArmState, t_s: float) -> ArmState:
         (1.0 - share) * before.gripper_width_m + share * after.gripper_width_m,
         joints,
     )
-
-
-def _shortened(name: str, vector: FloatArray, longest: float) -> FloatArray:
-    value = np.asarray(vector, dtype=np.float64)
-    length = float(np.linalg.norm(value))
-    if value.shape != (3,) or not math.isfinite(length):
-        raise ValueError(f"action: {name} must be three finite numbers, got {value.tolist()}")
-    return value * (longest / length) if length > longest else value.copy()

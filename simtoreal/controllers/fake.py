@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtoreal import frames
+from simtoreal.action_limits import shortened
 from simtoreal.camera import CameraModel
 from simtoreal.contracts import Action, Observation
 from simtoreal.controllers.clock import VirtualClock
@@ -105,17 +106,14 @@ class FakeController:
             ValueError: a component is not finite.
         """
         self._advance()
-        delta = _shortened("delta_m", action.delta_m, self.arm.max_delta_m)
-        turn = _shortened("delta_rotation_rad", action.delta_rotation_rad, self.arm.max_delta_rotation_rad)
-        if not math.isfinite(action.gripper_width_m):
-            raise ValueError(f"action: gripper_width_m must be finite, got {action.gripper_width_m}")
+        short = shortened(action, self.arm.max_delta_m, self.arm.max_delta_rotation_rad)
         at_m = self.T_setpoint[:3, 3]
-        delta = np.clip(at_m + delta, _WORKSPACE_LOW_M, _WORKSPACE_HIGH_M) - at_m
-        self._width_goal_m = min(max(float(action.gripper_width_m), 0.0), self.arm.max_opening_m)
-        self.T_setpoint = frames.moved(self.T_setpoint, delta, turn)
+        delta = np.clip(at_m + short.delta_m, _WORKSPACE_LOW_M, _WORKSPACE_HIGH_M) - at_m
+        self._width_goal_m = min(max(short.gripper_width_m, 0.0), self.arm.max_opening_m)
+        self.T_setpoint = frames.moved(self.T_setpoint, delta, short.delta_rotation_rad)
         if self._clock is not None:
             self._clock.sleep(1.0 / self.control_hz)
-        return Action(delta, turn, self._width_goal_m)
+        return Action(delta, short.delta_rotation_rad, self._width_goal_m)
 
     def stop(self) -> None:
         """Stays where it was last told to go."""
@@ -195,11 +193,3 @@ def open_controller(settings: ControllerSettings) -> FakeController:
             raise ConfigError(f"{name}={getattr(settings, name)} is of no use to controller=fake: leave it out")
     arm = FakeArm(control_hz=settings.control_hz or FakeArm.control_hz)
     return FakeController(np.random.default_rng(settings.seed), arm)
-
-
-def _shortened(name: str, vector: FloatArray, longest: float) -> FloatArray:
-    value = np.asarray(vector, dtype=np.float64)
-    length = float(np.linalg.norm(value))
-    if value.shape != (3,) or not math.isfinite(length):
-        raise ValueError(f"action: {name} must be three finite numbers, got {value.tolist()}")
-    return value * (longest / length) if length > longest else value.copy()
