@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from simtoreal import frames
-from simtoreal.bundle import BundleError
+from simtoreal.bundle import load_bundle
 from simtoreal.calibration.drift import look_for_drift
-from simtoreal.camera_record import CAMERA_FILE, CameraRecord, load_camera
+from simtoreal.camera_record import CameraRecord, load_camera
 from simtoreal.contracts import Action, Observation, Policy
 from simtoreal.controllers.replay import Difference, ReplayController
 from simtoreal.safety.guard import Guard
@@ -126,15 +125,11 @@ def check_bundle(folder: Path, seen: Observation, control_hz: float, limits: Saf
 
     Raises:
         DeploymentRefused: it was not.
-        BundleError, CameraFileError: its description cannot be read.
+        BundleError: it cannot be read.
     """
-    camera = load_camera(folder / CAMERA_FILE)
-    modality, placement = camera.modality, camera.placement
-    try:
-        scale = _yaml(folder / "bundle.yaml")["scale"]
-        trained_hz, opening_m = float(scale["control_hz"]), float(scale["max_opening_m"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{folder}: bundle.yaml lacks {error}") from error
+    bundle = load_bundle(folder)
+    modality, placement = bundle.camera.modality, bundle.camera.placement
+    trained_hz, opening_m = bundle.scale.control_hz, bundle.scale.max_opening_m
     if abs(control_hz - trained_hz) > _HZ_FRAC * trained_hz:
         raise DeploymentRefused(
             f"the bundle {folder} was made for {trained_hz:g} Hz and the controller runs at {control_hz:g} Hz: give "
@@ -277,16 +272,6 @@ def check_replay(policy: Policy, log: ReplayController, tolerance_m: float) -> f
 
 def _median_m(differences: Sequence[Difference]) -> float:
     return float(np.median([difference.translation_m for difference in differences]))
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DeploymentRefused(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise DeploymentRefused(f"{path} must hold keys")
-    return content
 
 
 def setpoint_text(action: Action, T_base_tcp: Any) -> str:

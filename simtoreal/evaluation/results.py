@@ -132,6 +132,18 @@ def pair_records(a: Sequence[EpisodeRecord], b: Sequence[EpisodeRecord]) -> list
     return [(ours, theirs) for ours, theirs in found if theirs is not None]
 
 
+def gain_of_pairs(
+    pairs: Sequence[tuple[EpisodeRecord, EpisodeRecord]], rng: np.random.Generator
+) -> statistics.Difference:
+    """What the second of each pair gains in success on the first, objects being what varies.
+
+    Raises:
+        ValueError: there is no pair.
+    """
+    before, after = [a.success for a, _ in pairs], [b.success for _, b in pairs]
+    return statistics.paired_difference(after, before, [a.target_name for a, _ in pairs], rng=rng)
+
+
 def episodes_csv(records: Mapping[str, Iterable[EpisodeRecord]]) -> str:
     """One line per episode and arm; `world_sample` is JSON in its cell."""
     stream = io.StringIO()

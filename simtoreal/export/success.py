@@ -12,9 +12,9 @@ from simtoreal.envs.cell import InvalidScene
 from simtoreal.envs.randomization import load_randomization
 from simtoreal.evaluation.arena import Arena, ArenaSpec
 from simtoreal.evaluation.records import EpisodeRecord
-from simtoreal.evaluation.results import pair_records, summarise
+from simtoreal.evaluation.results import gain_of_pairs, pair_records, summarise
 from simtoreal.evaluation.runner import EvaluationPlan, plan_jobs, run_evaluation, usable_objects
-from simtoreal.evaluation.statistics import Difference, paired_difference
+from simtoreal.evaluation.statistics import Difference
 from simtoreal.export.observations import Episode
 from simtoreal.export.settings import ExportConfig
 from simtoreal.progress import Progress
@@ -47,14 +47,8 @@ def compare_success(config: ExportConfig, source: Path, progress: Progress) -> S
     pairs = pair_records(ours, theirs)
     if not pairs:
         raise ValueError(f"objects={config.objects}: no scene was finished by both, so they cannot be compared")
-    before, after = [a for a, _ in pairs], [b for _, b in pairs]
-    difference = paired_difference(
-        [record.success for record in after],
-        [record.success for record in before],
-        [record.target_name for record in before],
-        rng=np.random.default_rng((config.seed, 23)),
-    )
-    return Success(summarise(before), summarise(after), difference)
+    gain = gain_of_pairs(pairs, np.random.default_rng((config.seed, 23)))
+    return Success(summarise([a for a, _ in pairs]), summarise([b for _, b in pairs]), gain)
 
 
 def _run(config: ExportConfig, name: str, folder: Path, progress: Progress) -> list[EpisodeRecord]:

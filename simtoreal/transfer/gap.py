@@ -15,8 +15,8 @@ import numpy as np
 from simtoreal.bundle import load_bundle
 from simtoreal.envs.randomization import Randomization
 from simtoreal.evaluation.records import EpisodeRecord
-from simtoreal.evaluation.results import pair_records, summarise
-from simtoreal.evaluation.statistics import Difference, paired_difference
+from simtoreal.evaluation.results import gain_of_pairs, pair_records, summarise
+from simtoreal.evaluation.statistics import Difference
 from simtoreal.identified import ACTION_LATENCY, OBSERVATION_LATENCY, ROUND_TRIP, Identified
 from simtoreal.policies.parts import HeadChoice
 from simtoreal.progress import Progress
@@ -87,10 +87,7 @@ def _gain(better: Sequence[EpisodeRecord], worse: Sequence[EpisodeRecord], seed:
     pairs = pair_records(list(worse), list(better))
     if not pairs:
         raise ValueError("no scene was finished by both, so that the gap cannot be told: give more online_episodes")
-    return paired_difference(
-        [b.success for _, b in pairs], [a.success for a, _ in pairs], [a.target_name for a, _ in pairs],
-        rng=np.random.default_rng((seed, 23)),
-    )  # fmt: skip
+    return gain_of_pairs(pairs, np.random.default_rng((seed, 23)))
 
 
 def gap_on_logs(

@@ -14,9 +14,9 @@ from simtoreal.envs.reality import load_reality
 from simtoreal.envs.worlds import check_world
 from simtoreal.evaluation.arena import ArenaSpec
 from simtoreal.evaluation.records import EpisodeRecord
-from simtoreal.evaluation.results import pair_records, summarise
+from simtoreal.evaluation.results import gain_of_pairs, pair_records, summarise
 from simtoreal.evaluation.runner import EvaluationPlan, run_evaluation
-from simtoreal.evaluation.statistics import Difference, paired_difference
+from simtoreal.evaluation.statistics import Difference
 from simtoreal.policies.parts import HeadChoice
 from simtoreal.progress import Progress
 from simtoreal.transfer.settings import TransferConfig
@@ -68,11 +68,7 @@ def _compare(config: TransferConfig, world: World, bundles: Bundles, progress: P
 
 
 def _gain(tuned: list[EpisodeRecord], other: list[EpisodeRecord], seed: int) -> Difference:
-    pairs = pair_records(other, tuned)
-    return paired_difference(
-        [theirs.success for _, theirs in pairs], [ours.success for ours, _ in pairs],
-        [ours.target_name for ours, _ in pairs], rng=np.random.default_rng((seed, 19)),
-    )  # fmt: skip
+    return gain_of_pairs(pair_records(other, tuned), np.random.default_rng((seed, 19)))
 
 
 class Entrant(NamedTuple):
