@@ -66,7 +66,7 @@ def main() -> None:
     num_periods = round((20.0 if quick else 60.0 * given.minutes) * CONTROL_HZ)
     limits, config = load_limits("panda"), DeployConfig(latency_s=0.0)
     controller = FakeController(np.random.default_rng(0))
-    policy = wrapped(load_policy(config, CONTROL_HZ), config, CONTROL_HZ, limits, real_time=True)
+    policy = wrapped(load_policy(config, 1.0 / CONTROL_HZ), config, CONTROL_HZ, limits, real_time=True)
     guard, times = Guard(controller, limits), Times()
     policy.reset()
     policy.act(guard.reset())  # the first inference is slow, wherever

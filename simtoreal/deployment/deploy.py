@@ -17,7 +17,7 @@ from simtoreal.preflight import find_bundle
 from simtoreal.progress import Progress
 from simtoreal.realtime.cadence import Cadence, cadence
 from simtoreal.runtime import Pacer, Step, Subscriber, run_episode
-from simtoreal.safety.events import SafetyEvent, SafetyStop
+from simtoreal.safety.events import OPERATOR_STOP, SafetyEvent, SafetyStop
 from simtoreal.safety.guard import Guard, TimeSource
 from simtoreal.safety.limits import load_limits
 from simtoreal.safety.retreat import retreat
@@ -26,6 +26,7 @@ from simtoreal.safety.watchdog import Watchdog
 
 EXIT_STOPPED = 4  # a limit, a fault or a person stopped the arm
 _TOLD_EVERY_S = 0.5
+_SIMULATED_ANSWER_S = 5.0  # nobody waits for a policy on another computer while no time passes
 
 
 @dataclass
@@ -72,7 +73,7 @@ def deploy(config: DeployConfig) -> int:
         guard = Guard(dry or controller, limits, switch, times, _told(progress))
         stack.callback(guard.stop)
         stack.enter_context(Watchdog(guard))
-        bare = load_policy(config, guard.control_hz)
+        bare = load_policy(config, 1.0 / guard.control_hz if real_time else _SIMULATED_ANSWER_S)
         policy = wrapped(bare, config, guard.control_hz, limits, real_time)
         for part in {id(part): part for part in (policy, bare)}.values():
             if hasattr(part, "close"):
@@ -81,7 +82,12 @@ def deploy(config: DeployConfig) -> int:
         try:
             first = _check(rig, bare, entry.knows_its_camera)
         except SafetyStop as stop:
-            raise checks.DeploymentRefused(f"{stop}, while it was checked before the first episode") from stop
+            remedy = (
+                ": find the cause, or where that is how this cell works, copy the limits "
+                f"`{limits.name}`, change that one, and give safety=FILE.yaml (docs/safety.md)"
+            )
+            told = "" if stop.event.name == OPERATOR_STOP else remedy
+            raise checks.DeploymentRefused(f"{stop}, while it was checked before the first episode{told}") from stop
         return _episodes(rig, first, stack)
 
 

@@ -17,15 +17,19 @@ _PATIENCE = 0.6  # of a period that the loop waits for the answer to the observa
 _GIVE_UP_S = 1.0
 
 
-def load_policy(config: DeployConfig, control_hz: float) -> Policy:
+def load_policy(config: DeployConfig, answer_s: float) -> Policy:
     """What `bundle` or `policy` names. Packages that are large or extras are imported here and not before.
+
+    Args:
+        config: of the session.
+        answer_s: within which a policy on another computer has to answer.
 
     Raises:
         ConfigError: there is no such bundle, or the address is no websocket's.
         ModuleNotFoundError: it needs a package that is not installed; says what to do.
     """
     if config.policy is not None:
-        return _remote(config, 1.0 / control_hz)
+        return _remote(config, answer_s)
     folder = find_bundle(config.bundle)
     if (folder / GRAPH_FILE).is_file():
         return _exported(folder)

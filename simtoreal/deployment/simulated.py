@@ -19,6 +19,7 @@ class DrawnCell:
         self._settings, self._world = settings, world
         self._scenes: Iterator[Any] | None = None
         self._cell: Any = None
+        self._has_scene = False
 
     @property
     def control_hz(self) -> float:
@@ -66,10 +67,14 @@ class DrawnCell:
                 observation: Observation = self._cell.reset(scene)
             except InvalidScene:
                 continue
+            self._has_scene = True
             return observation
         raise RuntimeError("there are no more scenes")
 
     def get_observation(self) -> Observation:
+        """What the camera sees; of the first scene where nobody has asked for one, as a real table is never nowhere."""
+        if not self._has_scene:
+            return self.reset()
         observation: Observation = self._cell.get_observation()
         return observation
 

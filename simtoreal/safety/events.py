@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+OPERATOR_STOP = "operator_stop"  # name of the event
+
 
 class SafetyEvent(NamedTuple):
     """One limit that acted."""

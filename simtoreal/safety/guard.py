@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from simtoreal import frames
 from simtoreal.contracts import Action, Controller, Observation
-from simtoreal.safety.events import SafetyEvent, SafetyStop
+from simtoreal.safety.events import OPERATOR_STOP, SafetyEvent, SafetyStop
 from simtoreal.safety.limits import SafetyLimits
 from simtoreal.safety.motion import FREE, Caps, Shaped, braking_step, shape, slower_by
 from simtoreal.safety.observation_watch import ObservationWatch
@@ -182,7 +182,7 @@ class Guard:
 
     def _operator_stop(self, now_s: float) -> SafetyEvent:
         waited_s = now_s - self.switch.pressed_s
-        return SafetyEvent("operator_stop", waited_s, 0.0, now_s, True, self.switch.reason)
+        return SafetyEvent(OPERATOR_STOP, waited_s, 0.0, now_s, True, self.switch.reason)
 
     def _call(self, what: str, function: Callable[[], Observation]) -> Observation:
         try:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simtoreal.safety.events import SafetyEvent, SafetyStop
+from simtoreal.safety.events import OPERATOR_STOP, SafetyEvent, SafetyStop
 from simtoreal.safety.guard import Guard
 
 # Stops after which the arm is only held: nobody knows where it is, it does not obey, or something is in its way.
@@ -30,7 +30,7 @@ def retreat(guard: Guard, reason: SafetyEvent | None) -> Retreat:
     A press of the operator's stop ends it at once. It never raises for what goes wrong: the arm is held then.
     """
     limits, switch = guard.limits, guard.switch
-    by_operator = reason is not None and reason.name == "operator_stop"
+    by_operator = reason is not None and reason.name == OPERATOR_STOP
     if limits.retreat_m == 0.0 or (by_operator and not limits.retreat_after_operator_stop):
         return Retreat(0.0, "not asked for")
     if reason is not None and reason.name in HOLD_ONLY:
@@ -42,7 +42,7 @@ def retreat(guard: Guard, reason: SafetyEvent | None) -> Retreat:
     try:
         for _ in range(num_steps):
             if switch.is_pressed and switch.pressed_s != pressed:
-                ended_by = "operator_stop"
+                ended_by = OPERATOR_STOP
                 break
             step_m = min(limits.retreat_speed_m_s * period_s, limits.retreat_m - rise_m)
             if step_m < 1e-6:

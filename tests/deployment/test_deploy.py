@@ -308,7 +308,7 @@ def test_unreachable_controllers_and_wrong_settings_are_refused(rig, tmp_path):
     with pytest.raises(ConfigError, match="replay cannot be moved"):
         DeployConfig(controller="replay", execute=True)
     with pytest.raises(ConfigError, match="ws://"):
-        load_policy(DeployConfig(policy="http://here"), 20.0)
+        load_policy(DeployConfig(policy="http://here"), 0.05)
 
 
 KILLED = """
