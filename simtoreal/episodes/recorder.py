@@ -25,7 +25,7 @@ from simtoreal.episodes.records import CameraInfo, EpisodeEnd, EpisodeFrame, Epi
 from simtoreal.episodes.writer import DatasetWriter
 from simtoreal.runtime import Step
 
-QUEUE_FRAMES = 32  # 130 MB of two 640 x 480 RGB-D cameras, a second and a half at 20 Hz
+QUEUE_FRAMES = 32  # 138 MB of two 640 x 480 RGB-D cameras, a second and a half at 20 Hz
 _FOREVER_S = 0.5  # between two looks at whether the encoder is still alive
 
 
@@ -296,6 +296,4 @@ def _shape(image: CameraImage) -> tuple[int, int] | None:
 
 
 def _pictures(frame: EpisodeFrame) -> list[NDArray[Any]]:
-    return [
-        picture for image in frame.images.values() for picture in (image.rgb, image.depth_m) if picture is not None
-    ]
+    return [picture for image in frame.images.values() for picture in (image.rgb, image.depth_m) if picture is not None]

@@ -70,16 +70,18 @@ def test_a_slow_encoder_holds_the_loop_up_and_drops_nothing(tmp_path: Path, monk
 
 def test_pictures_are_copied_into_memory_that_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fresh memory takes up to ten times as long, whenever the queue grows."""
-    places: set[int] = set()
+    pictures: list[np.ndarray] = []  # kept, so that no other one can have the same place
 
     def note(self: EpisodeWriter, frame: EpisodeFrame) -> None:
-        places.update(image.rgb.ctypes.data for image in frame.images.values())
+        pictures.extend(image.rgb for image in frame.images.values())
         slowly(self, frame)
 
     monkeypatch.setattr(recorder_module, "QUEUE_FRAMES", 3)
     monkeypatch.setattr(EpisodeWriter, "add", note)
     record(tmp_path / "d", num_steps=30)
-    assert len(places) <= 2 * 8  # of each camera 3 filled, and before that 3 in the queue and one at each end of it
+    assert (
+        len({id(picture) for picture in pictures}) <= 2 * 8
+    )  # of each camera 3 filled, and before that 3 in the queue and one at each end of it
     with DatasetReader(tmp_path / "d") as reader:
         for index, frame in enumerate(reader[0]):
             assert np.abs(frame.images["wrist"].rgb.astype(float) - rgb_image(index)).mean() < 6
