@@ -26,6 +26,7 @@ from simtoreal.episodes.writer import DatasetWriter
 from simtoreal.runtime import Step
 
 QUEUE_FRAMES = 32  # 138 MB of two 640 x 480 RGB-D cameras, a second and a half at 20 Hz
+_FIRST_BYTES = 10 * 2**20  # memory for the first two of them
 _FOREVER_S = 0.5  # between two looks at whether the encoder is still alive
 
 
@@ -193,6 +194,7 @@ class _Memory:
 
     def __init__(self) -> None:
         self._free: defaultdict[tuple[Any, ...], deque[NDArray[Any]]] = defaultdict(deque)  # by shape and type
+        self._first = np.ones(_FIRST_BYTES, np.uint8)  # touched here, because nobody knows shapes before the first step
         self._is_filled = False
 
     def copy(self, image: CameraImage) -> FrameImage:
@@ -217,9 +219,16 @@ class _Memory:
 
     def _copy(self, picture: NDArray[Any]) -> NDArray[Any]:
         free = self._free[picture.shape, picture.dtype]
-        kept = free.pop() if free else np.empty(picture.shape, picture.dtype)
+        kept = free.pop() if free else self._fresh(picture)
         np.copyto(kept, picture)
         return kept
+
+    def _fresh(self, picture: NDArray[Any]) -> NDArray[Any]:
+        size = -(-picture.nbytes // 64) * 64  # so that the next one is aligned, too
+        if size > len(self._first):
+            return np.empty(picture.shape, picture.dtype)
+        part, self._first = self._first[: picture.nbytes], self._first[size:]
+        return part.view(picture.dtype).reshape(picture.shape)
 
     def _give_back(self, picture: NDArray[Any]) -> None:
         self._free[picture.shape, picture.dtype].append(picture)
