@@ -220,7 +220,11 @@ class _Memory:
     def _copy(self, picture: NDArray[Any]) -> NDArray[Any]:
         free = self._free[picture.shape, picture.dtype]
         kept = free.pop() if free else self._fresh(picture)
-        np.copyto(kept, picture)
+        if picture.flags.c_contiguous:
+            # NumPy would let go of Python's lock, and wait until the encoders let go of it in turn.
+            kept.reshape(-1).view(np.uint8).data[:] = picture.reshape(-1).view(np.uint8).data
+        else:
+            np.copyto(kept, picture)
         return kept
 
     def _fresh(self, picture: NDArray[Any]) -> NDArray[Any]:
