@@ -22,7 +22,7 @@ from simtoreal.episodes.records import EpisodeEnd, EpisodeFrame, EpisodeInfo, Fr
 from simtoreal.episodes.rows import HAS_DEPTH, HAS_RGB, camera_pose, to_frame
 from simtoreal.episodes.video_files import VideoFile
 
-_MAX_OPEN = 32  # episodes whose files stay open
+_MAX_OPEN = 64  # episodes whose files stay open: 4 MB and two or three files each, of 640 x 480 RGB-D
 _GROUPS_KEPT = 2  # row groups of pictures that an open episode keeps
 
 
