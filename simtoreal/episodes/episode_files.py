@@ -22,8 +22,8 @@ from simtoreal.episodes.records import EpisodeFrame, FrameImage
 from simtoreal.episodes.rows import Row, to_row
 from simtoreal.episodes.video_files import PictureShape, VideoSink
 
-# Rows that are read together when one is asked for: few where pictures make a row a tenth of a megabyte.
-ROWS_PER_GROUP, PICTURE_ROWS_PER_GROUP = 256, 4
+# Rows that are read together when one is asked for: few where pictures make a row a fifth of a megabyte.
+ROWS_PER_GROUP, PICTURE_ROWS_PER_GROUP = 256, 2
 
 
 Pictures = dict[str, tuple[NDArray[np.uint8] | None, NDArray[np.uint16] | None]]  # by camera: colour, depth in steps

@@ -1,16 +1,18 @@
 """A recorder in the control loop: it copies what was seen, and another thread encodes it.
 
 The queue between the two is bounded and nothing is dropped: where encoding cannot keep up, the loop waits, and how
-often and how long is counted.
+often and how long is counted. Pictures are copied into memory that is used again: the first touch of fresh memory takes
+up to ten times as long as the copy, and would be a long step whenever the queue grows.
 """
 
 import queue
 import threading
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +25,8 @@ from simtoreal.episodes.records import CameraInfo, EpisodeEnd, EpisodeFrame, Epi
 from simtoreal.episodes.writer import DatasetWriter
 from simtoreal.runtime import Step
 
-QUEUE_FRAMES = 32  # 130 MB of two 640 x 480 RGB-D cameras, a second and a half at 20 Hz
+QUEUE_FRAMES = 32  # 138 MB of two 640 x 480 RGB-D cameras, a second and a half at 20 Hz
+_FIRST_BYTES = 10 * 2**20  # memory for the first two of them
 _FOREVER_S = 0.5  # between two looks at whether the encoder is still alive
 
 
@@ -69,6 +72,7 @@ class Recorder:
         self._mounts = mounts
         self._main = next(iter(mounts))
         self._clock = clock
+        self._memory = _Memory()
         self._encoder: _Encoder | None = None
 
     def __enter__(self) -> Self:
@@ -87,7 +91,8 @@ class Recorder:
         """Discards an episode that was not finished."""
         self.discard()
         self.pressure = Pressure()
-        self._encoder = _Encoder(self.pressure)  # its thread is up before the first step, which must not wait for it
+        # Its thread is up before the first step, which must not wait for it.
+        self._encoder = _Encoder(self.pressure, self._memory)
 
     def step(self, step: Step) -> None:
         """Copies what was seen and queues it.
@@ -134,7 +139,7 @@ class Recorder:
 
     def _frame(self, step: Step) -> EpisodeFrame:
         seen = step.observation
-        images = {name: _copied(image) for name, image in self._images(seen).items()}
+        images = {name: self._memory.copy(image) for name, image in self._images(seen).items()}
         joints = seen.joint_positions_rad
         return EpisodeFrame(
             t_s=self._clock(step),
@@ -181,12 +186,65 @@ class Recorder:
         return cameras
 
 
+class _Memory:
+    """Where pictures wait; a driver may write its next one into the memory of the last.
+
+    The loop takes memory, the encoder gives it back; operations on a deque are whole, so neither waits for the other.
+    """
+
+    def __init__(self) -> None:
+        self._free: defaultdict[tuple[Any, ...], deque[NDArray[Any]]] = defaultdict(deque)  # by shape and type
+        self._first = np.ones(_FIRST_BYTES, np.uint8)  # touched here, because nobody knows shapes before the first step
+        self._is_filled = False
+
+    def copy(self, image: CameraImage) -> FrameImage:
+        return FrameImage(
+            t_s=image.t_s,
+            rgb=None if image.rgb is None else self._copy(image.rgb),
+            depth_m=None if image.depth_m is None else self._copy(image.depth_m),
+            T_base_cam=image.T_base_cam.copy(),
+        )
+
+    def fill(self, frame: EpisodeFrame) -> None:
+        """Touches memory for a whole queue of such frames, once."""
+        if not self._is_filled:
+            self._is_filled = True
+            for picture in [picture for picture in _pictures(frame) for _ in range(QUEUE_FRAMES)]:
+                self._give_back(np.full_like(picture, 0))
+
+    def give_back(self, frame: EpisodeFrame) -> None:
+        """Nobody looks at this frame any more."""
+        for picture in _pictures(frame):
+            self._give_back(picture)
+
+    def _copy(self, picture: NDArray[Any]) -> NDArray[Any]:
+        free = self._free[picture.shape, picture.dtype]
+        kept = free.pop() if free else self._fresh(picture)
+        if picture.flags.c_contiguous:
+            # NumPy would let go of Python's lock, and wait until the encoders let go of it in turn.
+            kept.reshape(-1).view(np.uint8).data[:] = picture.reshape(-1).view(np.uint8).data
+        else:
+            np.copyto(kept, picture)
+        return kept
+
+    def _fresh(self, picture: NDArray[Any]) -> NDArray[Any]:
+        size = -(-picture.nbytes // 64) * 64  # so that the next one is aligned, too
+        if size > len(self._first):
+            return np.empty(picture.shape, picture.dtype)
+        part, self._first = self._first[: picture.nbytes], self._first[size:]
+        return part.view(picture.dtype).reshape(picture.shape)
+
+    def _give_back(self, picture: NDArray[Any]) -> None:
+        self._free[picture.shape, picture.dtype].append(picture)
+
+
 class _Encoder:
     """Hands frames to an episode in another thread."""
 
-    def __init__(self, pressure: Pressure) -> None:
+    def __init__(self, pressure: Pressure, memory: _Memory) -> None:
         self.episode: EpisodeWriter | None = None  # set before the first frame is put
         self._pressure = pressure
+        self._memory = memory
         self._queue: queue.Queue[EpisodeFrame | None] = queue.Queue(QUEUE_FRAMES)
         self._error: Exception | None = None
         self._stopping = False
@@ -231,13 +289,18 @@ class _Encoder:
 
     def _encode(self) -> None:
         while (frame := self._queue.get()) is not None:
-            if self._error is not None or self._stopping:
-                continue  # what is queued behind a frame that failed is let go, so that nobody waits for ever
-            try:
-                assert self.episode is not None
-                self.episode.add(frame)
-            except Exception as error:  # noqa: BLE001 - handed to the loop, which raises it
-                self._error = error
+            self._memory.fill(frame)
+            # What is queued behind a frame that failed is let go, so that nobody waits for ever.
+            if self._error is None and not self._stopping:
+                self._add(frame)
+            self._memory.give_back(frame)
+
+    def _add(self, frame: EpisodeFrame) -> None:
+        try:
+            assert self.episode is not None
+            self.episode.add(frame)
+        except Exception as error:  # noqa: BLE001 - handed to the loop, which raises it
+            self._error = error
 
 
 def _shape(image: CameraImage) -> tuple[int, int] | None:
@@ -245,11 +308,5 @@ def _shape(image: CameraImage) -> tuple[int, int] | None:
     return None if pixels is None else (pixels.shape[0], pixels.shape[1])
 
 
-def _copied(image: CameraImage) -> FrameImage:
-    """A driver may write its next picture into the same memory."""
-    return FrameImage(
-        t_s=image.t_s,
-        rgb=None if image.rgb is None else image.rgb.copy(),
-        depth_m=None if image.depth_m is None else image.depth_m.copy(),
-        T_base_cam=image.T_base_cam.copy(),
-    )
+def _pictures(frame: EpisodeFrame) -> list[NDArray[Any]]:
+    return [picture for image in frame.images.values() for picture in (image.rgb, image.depth_m) if picture is not None]

@@ -92,6 +92,9 @@ class SmallFrames:
         self._view = view
         self._columns = reader.schema.cameras[view.camera]
         self._crop = view.crop_of(self._columns)
+        left, top, width, height = self._crop
+        self._depth_lines = top + _nearest(height, view.size_px)
+        self._depth_columns = left + _nearest(width, view.size_px)
         self._cache = cache
         self._cached: dict[int, NDArray[np.void]] = {}
         self.index: list[tuple[int, int]] = [
@@ -137,10 +140,8 @@ class SmallFrames:
 
     def _small_depth(self, episode: RecordedEpisode, frame: int) -> NDArray[np.float32]:
         """One pixel for each: a mean over an edge would be a place where nothing is."""
-        left, top, width, height = self._crop
-        cut = episode.depth_steps(frame, self._view.camera)[top : top + height, left : left + width]
-        small = cv2.resize(cut, (self._view.size_px,) * 2, interpolation=cv2.INTER_NEAREST_EXACT)
-        return depth_from_steps(np.asarray(small, dtype=np.uint16), self._reader.schema.depth_unit_m)
+        steps = episode.depth_steps(frame, self._view.camera, self._depth_lines)[:, self._depth_columns]
+        return depth_from_steps(steps, self._reader.schema.depth_unit_m)
 
     def _filled(self, position: int, cache: Path) -> NDArray[np.void]:
         entry = self._reader.entries[position]
@@ -161,6 +162,12 @@ class SmallFrames:
         video = entry.videos.get(IMAGE_PREFIX + self._view.camera)
         made_of = [_VERSION, entry.data.sha256, video.sha256 if video else "", asdict(self._view)]
         return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+
+
+def _nearest(num: int, num_small: int) -> NDArray[np.intp]:
+    """Which of `num` lines OpenCV keeps when it makes `num_small` of them."""
+    kept = cv2.resize(np.arange(num, dtype=np.uint16)[:, None], (1, num_small), interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(kept, dtype=np.intp).ravel()
 
 
 def _row_type(size_px: int) -> np.dtype[np.void]:

@@ -26,7 +26,8 @@ class Rig:
         t_s = 0.05 * self._index
         T_base_tcp = frames.top_down([0.4, 0.01 * self._index, 0.3], 0.0)
         self._rgb[:] = rgb_image(self._index)
-        table = CameraImage(t_s - 0.01, rgb_image(100 + self._index), None, K, T_BASE_TABLE_CAM)
+        mirrored = np.ascontiguousarray(rgb_image(100 + self._index)[:, ::-1])
+        table = CameraImage(t_s - 0.01, mirrored[:, ::-1], None, K, T_BASE_TABLE_CAM)  # as a view, not contiguous
         return Observation(
             t_s, self._rgb, depth_image(self._index), K, T_base_tcp @ T_TCP_CAM, T_base_tcp, 0.08, np.zeros(7),
             more_cameras={self._more_name: table},

@@ -68,6 +68,26 @@ def test_a_slow_encoder_holds_the_loop_up_and_drops_nothing(tmp_path: Path, monk
         assert [frame.t_s for frame in reader[0]] == pytest.approx(0.05 * np.arange(12))
 
 
+def test_pictures_are_copied_into_memory_that_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fresh memory takes up to ten times as long, whenever the queue grows."""
+    pictures: list[np.ndarray] = []  # kept, so that no other one can have the same place
+
+    def note(self: EpisodeWriter, frame: EpisodeFrame) -> None:
+        pictures.extend(image.rgb for image in frame.images.values())
+        slowly(self, frame)
+
+    monkeypatch.setattr(recorder_module, "QUEUE_FRAMES", 3)
+    monkeypatch.setattr(EpisodeWriter, "add", note)
+    record(tmp_path / "d", num_steps=30)
+    assert (
+        len({id(picture) for picture in pictures}) <= 2 * 8
+    )  # of each camera 3 filled, and before that 3 in the queue and one at each end of it
+    with DatasetReader(tmp_path / "d") as reader:
+        for index, frame in enumerate(reader[0]):
+            assert np.abs(frame.images["wrist"].rgb.astype(float) - rgb_image(index)).mean() < 6
+            assert np.abs(frame.images["table"].rgb.astype(float) - rgb_image(100 + index)).mean() < 6
+
+
 def refuse(self: EpisodeWriter, frame: EpisodeFrame) -> None:
     raise DatasetError("cannot be written (No space left on device)", file="/dev/full")
 

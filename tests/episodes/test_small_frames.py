@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from episode_samples import K, camera_info, episode_info, rgb_image
 
 from simtoreal import camera
+from simtoreal.episodes import video_files
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.episodes.features import CameraColumns
 from simtoreal.episodes.reader import DatasetReader
@@ -60,6 +62,31 @@ def test_a_crop_is_where_it_is_said_to_be(two_halves: Path) -> None:
             SmallFrames(reader, SmallView("wrist", 8, (60, 4, 8, 8)))
         with pytest.raises(DatasetError, match="there is no camera 'head': wrist"):
             SmallFrames(reader, SmallView("head"))
+
+
+@pytest.mark.parametrize("key_frame_every", [1, 2])  # 2 in datasets of earlier versions
+@pytest.mark.parametrize(("width_px", "height_px"), [(64, 48), (63, 48), (65, 49)])
+@pytest.mark.parametrize("crop", [None, (3, 5, 31, 33)])
+def test_small_frames_of_videos_are_those_of_the_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key_frame_every: int, width_px: int, height_px: int,
+    crop: tuple[int, int, int, int] | None,
+) -> None:  # fmt: skip
+    monkeypatch.setitem(video_files._OPTIONS, "g", str(key_frame_every))
+    pictures = [rgb_image(seed, width_px, height_px) for seed in range(7)]
+    info = episode_info(cameras={"wrist": camera_info(width_px=width_px, height_px=height_px, has_depth=False)})
+    with DatasetWriter(tmp_path / "d") as writer:
+        rows = [EpisodeFrame(0.05 * i, {"wrist": FrameImage(0.05 * i, rgb)}) for i, rgb in enumerate(pictures)]
+        writer.write(info, rows, EpisodeEnd())
+    view = SmallView("wrist", 12, crop)
+    left, top, width, height = view.crop_of(CameraColumns(width_px, height_px, "video", False))
+    with DatasetReader(tmp_path / "d") as reader:
+        frames = SmallFrames(reader, view)
+        for index in (6, 0, 1, 2, 5, 3, 4, 4, 0):
+            cut = pictures[index][top : top + height, left : left + width].astype(np.float32)
+            expected = cv2.resize(cut, (12, 12), interpolation=cv2.INTER_AREA)
+            rgb = frames[0, index].rgb
+            assert np.abs(rgb - expected).mean() < 2
+            np.testing.assert_array_equal(rgb, frames.rgb(0, index))
 
 
 def test_the_intrinsics_follow_the_crop() -> None:
