@@ -18,6 +18,7 @@ from simtoreal.envs.cell import InvalidScene, SceneLayout, SimulatedCell
 from simtoreal.envs.grasp_library import GraspLibrary
 from simtoreal.envs.object_sets import load_object_set
 from simtoreal.envs.oracle import PrivilegedGrasps
+from simtoreal.envs.planner import fits_gripper
 from simtoreal.envs.resting import RestingPoses
 from simtoreal.envs.robot import load_robot
 from simtoreal.envs.worlds import WorldChoice, WorldName, open_cell, open_scenes
@@ -184,7 +185,7 @@ class Arena:
             num_attempts=outcome.num_attempts,
             duration_s=round(cell.time_s, 4),
             invalid_redraws=redraw,
-            fits_gripper=any(grasp_set.num > 0 and grasp_set.qualities[0] > 0.1 for grasp_set in grasps),
+            fits_gripper=any(fits_gripper(grasp_set) for grasp_set in grasps),
             arm=job.arm,
             target_name=job.object_name,
             world_sample=dict(scene.world.to_dict()),
