@@ -46,13 +46,13 @@ class BoardDetector:
         self._detector = cv2.aruco.CharucoDetector(self._board, cv2.aruco.CharucoParameters(), markers)
 
     def find(self, rgb: Image, name: str = "") -> BoardView | None:
-        """The corners in a picture (H, W, 3); None where fewer than six are seen, or all in one line."""
+        """The corners in a picture (H, W, 3); None where fewer than six are seen, or all but one in one line."""
         corners, ids, _, _ = self._detector.detectBoard(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
         if ids is None or len(ids) < MIN_CORNERS:
             return None
         numbers = np.asarray(ids, dtype=np.int64).ravel()
         points = self._points_m[numbers]
-        if np.ptp(points[:, 0]) < 0.5 * self.spec.square_m or np.ptp(points[:, 1]) < 0.5 * self.spec.square_m:
+        if not spans_plane(points, 0.5 * self.spec.square_m):
             return None
         return BoardView(name, np.asarray(corners, dtype=np.float64).reshape(-1, 2), points, numbers)
 
@@ -81,6 +81,16 @@ class BoardDetector:
     def largest_marker(self, rgb: Image) -> int:
         """The highest number among the markers of this dictionary in a picture; -1 without any."""
         return max(_marker_ids(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), self.spec.dictionary), default=-1)
+
+
+def spans_plane(points_m: FloatArray, least_m: float) -> bool:
+    """Whether points (N, 3) of the board determine a homography: whichever is left out, the others are in no line."""
+    for i in range(len(points_m)):
+        others = np.delete(points_m[:, :2], i, axis=0)
+        off_line = np.linalg.svd(others - others.mean(axis=0), compute_uv=False)[1]
+        if off_line < least_m:
+            return False
+    return True
 
 
 def steady_corners(residuals_px: Sequence[FloatArray]) -> list[NDArray[np.bool_]]:

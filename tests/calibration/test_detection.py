@@ -7,7 +7,7 @@ from board_sessions import SPEC, facing, picture, project
 
 from simtoreal import frames
 from simtoreal.calibration.board import board_fields, page_png, page_svg
-from simtoreal.calibration.detection import BoardDetector
+from simtoreal.calibration.detection import BoardDetector, spans_plane
 from simtoreal.calibration.errors import CalibrationError
 from simtoreal.camera_record import BoardSpec
 
@@ -60,3 +60,16 @@ def test_the_page_is_to_scale_and_the_same_as_opencv_draws():
 def test_fields_cover_the_board_once():
     area = sum((f.high_m[0] - f.low_m[0]) * (f.high_m[1] - f.low_m[1]) for f in board_fields(SPEC, 0.01))
     assert area == pytest.approx(0.23 * 0.17)
+
+
+@pytest.mark.parametrize(
+    ("corners", "spans"),
+    [
+        ([(0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (0, 1)], False),  # a row and one: no homography, however many there are
+        ([(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (1, 0)], False),
+        ([(0, 0), (1, 0), (2, 0), (3, 0), (0, 1), (1, 1)], True),
+    ],
+)
+def test_a_row_of_corners_and_one_beside_it_determine_no_pose(corners: list[tuple[int, int]], spans: bool):
+    points = np.column_stack([0.03 * np.array(corners, dtype=float), np.zeros(len(corners))])
+    assert spans_plane(points, 0.015) is spans
