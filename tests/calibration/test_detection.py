@@ -65,7 +65,7 @@ def test_fields_cover_the_board_once():
 @pytest.mark.parametrize(
     ("corners", "spans"),
     [
-        ([(0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (0, 1)], False),  # a row and one: no homography, however many there are
+        ([(0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (0, 1)], False),  # determines no homography
         ([(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (1, 0)], False),
         ([(0, 0), (1, 0), (2, 0), (3, 0), (0, 1), (1, 1)], True),
     ],
