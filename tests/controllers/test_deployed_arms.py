@@ -169,7 +169,12 @@ def hardware(arm: str, port: int) -> dict[str, Any]:
         "ros": {"chain": chain, "ros": {}},
     }
     # A box that is wider than that of the limits: it is they that are looked at.
-    wide = {"workspace_low_m": [0.1, -0.5, 0.0], "workspace_high_m": [0.9, 0.5, 0.9], "max_width_m": 0.08}
+    wide: dict[str, Any] = {
+        "workspace_low_m": [0.1, -0.5, 0.0],
+        "workspace_high_m": [0.9, 0.5, 0.9],
+        "max_width_m": 0.08,
+    }
+    wide["max_state_age_s"] = 0.08 if arm == "ros" else 0.5  # topics that cease are noticed by their age alone
     camera = {"name": "wrist", "driver": "folder", "folder": "pictures", "calibration": "camera.yaml"}
     return {"arm": arm, "limits": wide, "cameras": [camera], **own[arm]}
 
