@@ -1,6 +1,9 @@
-"""Time that passes only where somebody waits, so that an hour of control takes seconds."""
+"""Time that passes only where somebody waits, so that an hour of control takes seconds; and whose time counts."""
 
 from collections.abc import Callable
+from typing import Any
+
+from simtoreal.safety.guard import TimeSource
 
 _TICK_S = 0.005
 
@@ -22,3 +25,14 @@ class VirtualClock:
             self._now_s = min(self._now_s + _TICK_S, end_s)
             for listener in self.on_tick:
                 listener()
+
+
+def is_simulated(controller: Any) -> bool:
+    """Whether time passes in the controller's actions and not by itself."""
+    # Asked of the type: a cell has no time before its first reset.
+    return hasattr(type(controller), "time_s") and not getattr(controller, "is_real_time", False)
+
+
+def times_of(controller: Any) -> TimeSource:
+    """What a guard counts on: the time of a simulation, or else this computer's."""
+    return TimeSource(lambda: controller.time_s, lambda _: None) if is_simulated(controller) else TimeSource()

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from simtoreal.contracts import Controller, Observation, Policy
+from simtoreal.controllers.clock import is_simulated, times_of
 from simtoreal.controllers.registry import ControllerSettings, find_entry, open_controller
 from simtoreal.deployment import checks
 from simtoreal.deployment.dry_run import DryRun
@@ -17,8 +17,8 @@ from simtoreal.preflight import find_bundle
 from simtoreal.progress import Progress
 from simtoreal.realtime.cadence import Cadence, cadence
 from simtoreal.runtime import Pacer, Step, Subscriber, run_episode
-from simtoreal.safety.events import OPERATOR_STOP, SafetyEvent, SafetyStop
-from simtoreal.safety.guard import Guard, TimeSource
+from simtoreal.safety.events import SafetyEvent, SafetyStop
+from simtoreal.safety.guard import Guard
 from simtoreal.safety.limits import load_limits
 from simtoreal.safety.retreat import retreat
 from simtoreal.safety.stop_switch import StopSwitch, stop_on_datagram, stop_on_key, stop_on_signals
@@ -67,10 +67,9 @@ def deploy(config: DeployConfig) -> int:
             stack.enter_context(stop_on_datagram(switch, config.stop_port, config.stop_host))
         controller = open_controller(config.controller, controller_settings(config))
         stack.enter_context(connected(controller, config))
-        real_time = not _simulates(controller)
+        real_time = not is_simulated(controller)
         dry = None if config.execute else DryRun(controller, simulated=entry.knows_its_camera)
-        times = TimeSource() if real_time else TimeSource(lambda: controller.time_s, lambda _: None)  # type: ignore[attr-defined]
-        guard = Guard(dry or controller, limits, switch, times, _told(progress))
+        guard = Guard(dry or controller, limits, switch, times_of(controller), _told(progress))
         stack.callback(guard.stop)
         stack.enter_context(Watchdog(guard))
         bare = load_policy(config, 1.0 / guard.control_hz if real_time else _SIMULATED_ANSWER_S)
@@ -86,7 +85,7 @@ def deploy(config: DeployConfig) -> int:
                 ": find the cause, or where that is how this cell works, copy the limits "
                 f"`{limits.name}`, change that one, and give safety=FILE.yaml (docs/safety.md)"
             )
-            told = "" if stop.event.name == OPERATOR_STOP else remedy
+            told = remedy if abs(stop.event.limit) > 0.0 else ""  # a lost link (nan) and a person (0) are no limits
             raise checks.DeploymentRefused(f"{stop}, while it was checked before the first episode{told}") from stop
         return _episodes(rig, first, stack)
 
@@ -245,12 +244,6 @@ def _told(progress: Progress) -> Callable[[SafetyEvent], None]:
 def _succeeded(rig: Rig) -> bool:
     over = getattr(rig.controller, "is_over", False)
     return bool(over or (rig.dry is None and getattr(rig.controller, "success", False)))
-
-
-def _simulates(controller: Any) -> bool:
-    """Whether time passes in the controller's actions and not by itself."""
-    # Asked of the type: a cell has no time before its first reset.
-    return hasattr(type(controller), "time_s") and not getattr(controller, "is_real_time", False)
 
 
 def _mount(seen: Observation) -> Mount:

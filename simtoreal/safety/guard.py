@@ -107,6 +107,8 @@ class Guard:
         """
         self._look_at_switch()
         _check_finite(action)
+        if self._was_held:
+            self.get_observation()
         now_s = self.times.now()
         self._keep_time(now_s)
         return self._transmit(self._limited(action, now_s), now_s)
@@ -120,6 +122,7 @@ class Guard:
         finally:
             if reached:
                 self._wire.release()
+        self._was_held = True
         self._previous_m, self._previous_rad = np.zeros(3), np.zeros(3)
 
     def trip(self, event: SafetyEvent) -> SafetyStop:
@@ -157,6 +160,7 @@ class Guard:
         event = self._watch.problem(observation, now_s)
         if event is not None and event.name not in ("blind_s", "frozen_camera_m"):
             raise SafetyStop(event)
+        self._find_setpoint(observation)
         wanted = Action(delta_m, np.zeros(3), self._width_m)
         self._sent_s = now_s
         return self._transmit(self._limited(wanted, now_s), now_s, armed=False)
@@ -172,6 +176,7 @@ class Guard:
         self._previous_m, self._previous_rad = np.zeros(3), np.zeros(3)
         self._width_m = self.limits.max_width_m
         self._T_setpoint = None
+        self._was_held = False
         self._watch.begin()
 
     def _look_at_switch(self) -> None:
@@ -192,23 +197,33 @@ class Guard:
             raise self.trip(SafetyEvent("link", math.nan, math.nan, self.times.now(), True, detail)) from error
 
     def _checked(self, observation: Observation) -> Observation:
-        event = self._watch.problem(observation, self.times.now()) or self._arm_problem(observation)
+        event = self._watch.problem(observation, self.times.now())
+        if event is None:
+            self._find_setpoint(observation)
+            event = self._arm_problem(observation)
         if event is not None:
             raise self.trip(event)
-        if self._T_setpoint is None:
-            self._T_setpoint = observation.T_base_tcp.copy()
-            self._width_m = min(max(observation.gripper_width_m, self.limits.min_width_m), self.limits.max_width_m)
         if self.stopped is not None:  # by the watchdog, while the controller was slow to answer
             raise SafetyStop(self.stopped)
         return observation
+
+    def _find_setpoint(self, observation: Observation) -> None:
+        """Where motion begins, of an episode or after a hold: an arm that was stopped goes on from where it stands.
+
+        Believed to be where it was before, it would be wrong by the way of the braking, and by more after every hold.
+        """
+        if self._T_setpoint is None:
+            self._width_m = min(max(observation.gripper_width_m, self.limits.min_width_m), self.limits.max_width_m)
+        if self._T_setpoint is None or self._was_held:
+            self._T_setpoint = observation.T_base_tcp.copy()
+            self._was_held = False
 
     def _arm_problem(self, observation: Observation) -> SafetyEvent | None:
         now_s, limits = self.times.now(), self.limits
         force_n = getattr(self._controller, "gripper_force_n", None)
         if force_n is not None and force_n > limits.max_gripper_force_n:
             return SafetyEvent("gripper_force_n", float(force_n), limits.max_gripper_force_n, now_s, True)
-        if self._T_setpoint is None:
-            return None
+        assert self._T_setpoint is not None
         lead_m = float(np.linalg.norm(self._T_setpoint[:3, 3] - observation.T_base_tcp[:3, 3]))
         if lead_m > limits.max_lead_m:
             return SafetyEvent("lead_m", lead_m, limits.max_lead_m, now_s, True, "the arm does not follow")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from simtoreal.contracts import Action, Controller
+from simtoreal.safety.events import SafetyStop
 from simtoreal.serving.messages import (
     ACKNOWLEDGED,
     ACTION,
@@ -36,7 +37,8 @@ class ControllerService:
     """Opens a controller and serves it; all in one thread, as drivers and renderers want it, but for a stop in need.
 
     Args:
-        open_controller: makes the controller; it is connected here, and disconnected when the server ends.
+        open_controller: makes the controller, which holds itself to limits (a `safety.guard.Guard`): what clients send
+            goes to it as it is. It is connected here, and disconnected when the server ends.
         silence_s: an arm whose client says nothing for so long after an action is stopped.
     """
 
@@ -119,6 +121,8 @@ class ControllerSession:
             raise
         except ValueError as error:  # what a controller says of an action, such as one that is not finite
             raise MessageError(" ".join(str(error).split())) from error
+        except SafetyStop as stop:  # by the guard around the controller, which takes nothing until the next reset
+            raise Refused(Outcome.STOPPED, f"{stop}; reset it to go on") from stop
         finally:
             if self._moves:
                 self._watchdog.feed()

@@ -9,8 +9,12 @@ from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from simtoreal.controllers.clock import times_of
 from simtoreal.controllers.registry import ControllerSettings, find_entry, open_controller
 from simtoreal.preflight import find_bundle
+from simtoreal.safety.events import SafetyEvent
+from simtoreal.safety.guard import Guard
+from simtoreal.safety.limits import SafetyLimits, load_limits
 from simtoreal.serving import tokens
 from simtoreal.serving.controller_service import ControllerService
 from simtoreal.serving.server import Place, Server, tls_context
@@ -57,7 +61,19 @@ def _open(config: ServeConfig) -> Service:
 
         return open_bundle(find_bundle(config.bundle), config.device)
     find_entry(config.controller)
-    return ControllerService(partial(open_controller, config.controller, ControllerSettings()), config.silence_s)
+    limits = load_limits(config.safety or config.robot)
+    return ControllerService(partial(_guarded, config.controller, config.robot, limits), config.silence_s)
+
+
+def _guarded(name: str, robot: str, limits: SafetyLimits) -> Guard:
+    """A controller that no client can send outside of the limits, whatever it guards itself."""
+    controller = open_controller(name, ControllerSettings(robot=robot))
+    return Guard(controller, limits, times=times_of(controller), on_event=_log_stop)
+
+
+def _log_stop(event: SafetyEvent) -> None:
+    if event.stops:
+        LOG.warning("%s", event)
 
 
 def _say_where(config: ServeConfig, place: Place, port: int) -> None:

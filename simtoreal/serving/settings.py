@@ -14,11 +14,16 @@ class ServeConfig:
     The token comes from the file token_file, or from the variable SIMTOREAL_TOKEN, and is no setting itself.
 
     Raises:
-        ConfigError: a certificate without its key, or the other way round.
+        ConfigError: a certificate without its key, or the other way round; limits without a controller.
     """
 
     bundle: str = option("default", "policy to serve: a shipped bundle, or a folder")
-    controller: str | None = option(None, "serve this controller instead of a policy: pybullet or mujoco")
+    controller: str | None = option(None, "serve this controller instead of a policy: pybullet, mujoco, or FILE.yaml")
+    robot: str = option("panda", "arm and gripper of the controller: a shipped robot, or a YAML file")
+    safety: str | None = option(
+        None,
+        "limits that a served controller is held to: a shipped robot's, or a YAML file; null is those of the robot",
+    )
     host: str = option("127.0.0.1", "address to listen on; any other than this computer's own needs a token")
     port: int = option(8000, "port to listen on; 0 is any that is free", minimum=0, maximum=65535)
     token_file: Path | None = option(None, "file with the token that clients have to show, readable by its owner only")
@@ -36,3 +41,5 @@ class ServeConfig:
     def __post_init__(self) -> None:
         if (self.tls_cert is None) is not (self.tls_key is None):
             raise ConfigError("tls_cert and tls_key belong together: give both, or neither")
+        if self.safety is not None and self.controller is None:
+            raise ConfigError(f"safety={self.safety} is for controller=NAME: a policy has no limits, leave it out")

@@ -1,6 +1,7 @@
 """Franka arms, against a fake of franky."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import vendor_franky
 from controller_contract import ControllerContract, hold, run
 from vendor_world import Paced, World, rigged
 
+from simtoreal.contracts import Action
 from simtoreal.controllers.arms.franka import FrankaArm, FrankaSettings
 from simtoreal.controllers.link_errors import ArmStopped, LinkError
 from simtoreal.safety.events import SafetyStop
@@ -66,6 +68,22 @@ def test_a_stop_brakes_along_the_path_and_has_a_second_way(controller: Paced, wo
     with pytest.raises(LinkError, match="took no stop"):
         controller.stop()
     assert world.calls[-1] == "stop"
+
+
+def test_many_holds_lead_the_arm_no_farther_than_the_limits(controller: Paced, world: World):
+    limits = replace(load_limits("panda"), workspace_high_m=(0.55, 0.35, 0.6))
+    guard = Guard(controller, limits, times=TimeSource(world.clock.now, world.clock.sleep))
+    guard.reset()
+    farthest_m = 0.0
+    for _ in range(12):  # back and held on the way, where the setpoint begins anew, then out as far as may be
+        for way_m, num_periods in ((-0.03, 3), (0.03, 15)):
+            for _ in range(num_periods):
+                guard.send_action(Action(np.array([way_m, 0.0, 0.0]), np.zeros(3), 0.08))
+                guard.get_observation()
+            if way_m < 0.0:
+                guard.stop()
+        farthest_m = max(farthest_m, float(world.T_goal[0, 3]))
+    assert farthest_m < 0.55 + 0.03  # a period's motion between what was observed and the hold, and not twelve
 
 
 def test_errors_of_an_earlier_stop_are_cleared_only_where_asked(monkeypatch: pytest.MonkeyPatch, world: World):

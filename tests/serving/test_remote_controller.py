@@ -13,6 +13,10 @@ from serving_rig import OPEN_M, TOKEN, KinematicArm, Policies, Running, running,
 from websockets.sync.client import connect
 
 from simtoreal.contracts import LinkLost
+from simtoreal.controllers.clock import VirtualClock
+from simtoreal.controllers.fake import FakeController
+from simtoreal.safety.guard import Guard, TimeSource
+from simtoreal.safety.limits import load_limits
 from simtoreal.schema import ConfigError
 from simtoreal.serving.codec import pack, unpack
 from simtoreal.serving.controller_service import ControllerService
@@ -47,6 +51,20 @@ class TestRemoteControllerKeepsTheContract(ControllerContract):
     @pytest.fixture
     def controller(self, remote: RemoteController) -> RemoteController:
         return remote
+
+
+class TestGuardedControllerKeepsTheContract(ControllerContract):
+    """As `simtoreal serve` has it: with limits on its side."""
+
+    @pytest.fixture
+    def controller(self) -> Iterator[RemoteController]:
+        fake = FakeController(np.random.default_rng(0), clock=VirtualClock())
+        guard = Guard(fake, load_limits("panda"), times=TimeSource(lambda: fake.time_s))
+        with running(ControllerService(lambda: guard, SILENCE_S), max_clients=1) as server:
+            remote = RemoteController(server.address)
+            remote.connect()
+            yield remote
+            remote.disconnect()
 
 
 def test_it_observes_what_the_controller_does(remote: RemoteController, arm: KinematicArm) -> None:

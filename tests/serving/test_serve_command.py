@@ -8,16 +8,19 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 from serving_rig import TOKEN, CountingPolicy, observation
 
 from simtoreal.config import ConfigError, Device
-from simtoreal.contracts import LinkLost
+from simtoreal.contracts import Action, LinkLost
 from simtoreal.serving import tokens
 from simtoreal.serving.bundle_service import open_bundle
 from simtoreal.serving.client import RemotePolicy
@@ -170,6 +173,7 @@ def test_the_token_is_nowhere_in_what_is_written_or_printed(tmp_path: Path) -> N
     [
         ({"host": "0.0.0.0"}, "there is no token"),
         ({"controller": "pibullet"}, "did you mean 'pybullet'"),
+        ({"controller": "pybullet", "safety": "pandda"}, "did you mean 'panda'"),
         ({"token_file": Path("/nowhere/token")}, "cannot be read"),
         ({"tls_cert": Path("/nowhere/cert.pem"), "tls_key": Path("/nowhere/key.pem")}, "cannot be used"),
     ],
@@ -182,11 +186,38 @@ def test_what_cannot_be_served_is_said_before_anything_is_loaded(
         serve(ServeConfig(out=tmp_path, **settings))  # type: ignore[arg-type]
 
 
+def test_what_a_client_sends_is_held_to_the_limits_of_the_server(tmp_path: Path) -> None:
+    limits = {"name": "cell", "workspace_low_m": [0.4, -0.1, 0.2], "workspace_high_m": [0.6, 0.1, 0.5]}
+    (tmp_path / "cell.yaml").write_text(yaml.safe_dump({**limits, "max_missed_deadlines": 1000}), encoding="utf-8")
+    with serving(f"out={tmp_path}", "controller=fake", f"safety={tmp_path / 'cell.yaml'}") as served:
+        robot = RemoteController(served.address, deadline_s=5.0)
+        robot.reset()
+        lowest_m = 1.0
+        for _ in range(40):  # sent raw, without a guard on this side
+            robot.send_action(Action(np.array([0.0, 0.0, -0.1]), np.zeros(3), 0.08))
+            time.sleep(0.02)
+            lowest_m = min(lowest_m, robot.get_observation().T_base_tcp[2, 3])
+        assert 0.2 - 1e-3 < lowest_m < 0.21
+        with pytest.raises(LinkLost, match="stopped by tilt_rad"):
+            [robot.send_action(Action(np.zeros(3), np.array([0.0, 0.2, 0.0]), 0.08)) for _ in range(20)]
+        with pytest.raises(LinkLost, match="reset it to go on"):
+            robot.send_action(Action(np.zeros(3), np.zeros(3), 0.08))
+        robot.reset()
+        robot.send_action(Action(np.zeros(3), np.zeros(3), 0.08))
+        robot.disconnect()
+    assert "stopped by tilt_rad" in (tmp_path / "serve.log").read_text(encoding="utf-8")
+
+
 def test_a_port_that_is_taken_is_named_with_what_to_do(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"port={port} cannot be listened on.* Give another port="):
             serve(ServeConfig(out=tmp_path, port=port))
+
+
+def test_a_policy_has_no_limits() -> None:
+    with pytest.raises(ConfigError, match="safety=panda is for controller=NAME"):
+        ServeConfig(safety="panda")
 
 
 def test_a_certificate_needs_its_key() -> None:

@@ -91,6 +91,7 @@ class UrArm:
         except RuntimeError as error:
             raise LinkError(f"the UR arm took no command: {error}") from error
         if not taken:
+            self._refuse_if_stopped()  # since it was asked, which ends the script too
             raise LinkError(
                 "the UR arm took no command: its control script has ended. Look at the pendant, and connect again"
             )
