@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import cv2
 import numpy as np
@@ -15,6 +15,16 @@ Image = NDArray[np.uint8]
 MIN_CORNERS = 6
 _STRAY, _LEAST_STRAY_PX = 4.0, 0.15  # standard deviations, estimated from the median
 _MIN_MARKERS = 4  # of another dictionary, before it is believed
+
+
+class _SomeView(Protocol):
+    @property
+    def points_m(self) -> FloatArray: ...
+
+    def of(self, mask: NDArray[np.bool_]) -> Self: ...
+
+
+_View = TypeVar("_View", bound=_SomeView)
 
 
 class BoardView(NamedTuple):
@@ -93,16 +103,25 @@ def spans_plane(points_m: FloatArray, least_m: float) -> bool:
     return True
 
 
-def steady_corners(residuals_px: Sequence[FloatArray]) -> list[NDArray[np.bool_]]:
-    """Which corners (N,) of each view to keep, by their residuals (N, 2): all but those far off the rest.
+def without_strays(views: Sequence[_View], residuals_px: Sequence[FloatArray]) -> list[_View]:
+    """The views without the corners whose residuals (N, 2) are far off the rest.
 
-    Corners beside a shadow, a finger or the edge of the picture err ten times as much as others.
+    Corners beside a shadow, a finger or the edge of the picture err ten times as much as others. A view of which too
+    little would be left to determine a pose keeps all of its corners: with less, a fit that is right goes astray.
     """
     lengths = [np.linalg.norm(part, axis=1) for part in residuals_px]
     spread_px = float(np.median(np.concatenate(lengths))) / 1.177  # the median of a Rayleigh distribution
     limit = _STRAY * max(spread_px, _LEAST_STRAY_PX / _STRAY)
-    masks = [length <= limit for length in lengths]
-    return [mask if mask.sum() >= MIN_CORNERS else np.ones_like(mask) for mask in masks]
+    steady = [view.of(length <= limit) for view, length in zip(views, lengths, strict=True)]
+    return [few if _poses(few.points_m) else view for few, view in zip(steady, views, strict=True)]
+
+
+def _poses(points_m: FloatArray) -> bool:
+    """Whether corners (N, 3) that were left of a view still determine a pose."""
+    if len(points_m) < MIN_CORNERS:
+        return False
+    apart = np.linalg.norm(points_m[:, None] - points_m[None], axis=2)
+    return spans_plane(points_m, 0.5 * float(apart[apart > 0].min()))  # half a square, as for a whole view
 
 
 def _marker_ids(gray: NDArray[Any], dictionary: str) -> list[int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simtoreal import frames
-from simtoreal.calibration.detection import BoardDetector, steady_corners
+from simtoreal.calibration.detection import BoardDetector, without_strays
 from simtoreal.calibration.errors import CalibrationError
 from simtoreal.calibration.reprojection import (
     Noise,
@@ -86,8 +86,7 @@ def check_drift(
     if assume and known is None:
         raise CalibrationError("the camera file does not say where the board was: take four views or more")
     lens_px = _lens_px(views, camera)  # of all corners: what a changed lens moves must not pass as stray
-    masks = steady_corners([own_residual_px(view, camera.model) for view in views])
-    views = [view.of(mask) for view, mask in zip(views, masks, strict=True)]
+    views = without_strays(views, [own_residual_px(view, camera.model) for view in views])
     noise = _START_NOISE._replace(
         corner_px=max(fit.corner_noise_px, 0.1),
         tool_m=max(fit.tool_noise_m, 1e-4),

@@ -12,7 +12,7 @@ import numpy as np
 
 from simtoreal import frames
 from simtoreal.calibration.closed_forms import far_end, solve_all
-from simtoreal.calibration.detection import steady_corners
+from simtoreal.calibration.detection import without_strays
 from simtoreal.calibration.errors import CalibrationError
 from simtoreal.calibration.reprojection import (
     Fit,
@@ -87,8 +87,7 @@ def fit_hand_eye(
             do not fit one another.
     """
     check_motion(views)
-    masks = steady_corners([own_residual_px(view, camera.model) for view in views])
-    views = [view.of(mask) for view, mask in zip(views, masks, strict=True)]
+    views = without_strays(views, [own_residual_px(view, camera.model) for view in views])
     best, candidates = _start(views, camera.model, placement, rng)
     fit, kept = _without_outliers(views, best)
     covariance = _with_lens_error(fit, camera)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from simtoreal import frames
 from simtoreal.calibration.coverage import Coverage, coverage_of, tilt_spread_rad
-from simtoreal.calibration.detection import BoardView, steady_corners
+from simtoreal.calibration.detection import BoardView, without_strays
 from simtoreal.calibration.errors import CalibrationError
 from simtoreal.camera import CameraModel
 from simtoreal.camera_record import LENS_PARAMETERS, FloatArray
@@ -79,8 +79,7 @@ def fit_lens(views: Sequence[BoardView], width_px: int, height_px: int) -> LensR
             break
         rejected.append(kept.pop(worst).name)
     for _ in range(_CORNER_ROUNDS):
-        masks = steady_corners(solved.residuals)
-        kept = [view.of(mask) for view, mask in zip(kept, masks, strict=True)]
+        kept = without_strays(kept, solved.residuals)
         solved = _solve(kept, width_px, height_px)
     _check_tilts(solved.boards)
     covariance = _covariance(kept, solved)

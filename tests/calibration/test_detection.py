@@ -7,7 +7,7 @@ from board_sessions import SPEC, facing, picture, project
 
 from simtoreal import frames
 from simtoreal.calibration.board import board_fields, page_png, page_svg
-from simtoreal.calibration.detection import BoardDetector, spans_plane
+from simtoreal.calibration.detection import BoardDetector, BoardView, spans_plane, without_strays
 from simtoreal.calibration.errors import CalibrationError
 from simtoreal.camera_record import BoardSpec
 
@@ -73,3 +73,18 @@ def test_fields_cover_the_board_once():
 def test_a_row_of_corners_and_one_beside_it_determine_no_pose(corners: list[tuple[int, int]], spans: bool):
     points = np.column_stack([0.03 * np.array(corners, dtype=float), np.zeros(len(corners))])
     assert spans_plane(points, 0.015) is spans
+
+
+@pytest.mark.parametrize(
+    ("corners", "left"),
+    [
+        ([(0, 0), (1, 0), (2, 0), (3, 0), (0, 1), (1, 1), (2, 1)], 6),
+        ([(0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (0, 1), (1, 1)], 7),  # without the last, a row and one beside it
+    ],
+)
+def test_a_stray_corner_is_kept_where_the_rest_determines_no_pose(corners: list[tuple[int, int]], left: int):
+    points = np.column_stack([0.03 * np.array(corners, dtype=float), np.zeros(7)])
+    residuals = np.full((7, 2), 0.05)
+    residuals[-1] = 3.0
+    (kept,) = without_strays([BoardView("a", np.zeros((7, 2)), points, np.arange(7))], [residuals])
+    assert len(kept.ids) == left
