@@ -1,6 +1,6 @@
 """How far one can get in the second world, and how far the shipped policy does.
 
-    python benchmarks/second_world.py [--quick] [--bundle default] [--realities mild default harsh]
+    python benchmarks/second_world.py [--quick] [--bundle default] [--realities mild default harsh] [--workers 2]
 
 - The oracle (privileged grasps, scripted servo) on `random_test` and `household_test` in every reality, n = 300,
   counted where something fits the gripper.
@@ -16,7 +16,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import argparse  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
-from dataclasses import dataclass  # noqa: E402
+from dataclasses import dataclass, replace  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from record import Row, per_cent, save  # noqa: E402
@@ -42,6 +42,7 @@ class Effort:
     oracle_episodes: int
     policy_episodes: int
     folder: Path
+    workers: int = 2
 
 
 FULL = Effort(300, 200, FOLDER)
@@ -63,7 +64,7 @@ def records_of(arm: str, objects: str, reality: str, bundle: Path | None, effort
     episodes = effort.policy_episodes if arm == "policy" else effort.oracle_episodes
     label = f"{arm} {objects} {reality}"
     plan = EvaluationPlan(
-        episodes, (arm,), workers=2, out=effort.folder / label.replace(" ", "-"), resume=True, label=label
+        episodes, (arm,), workers=effort.workers, out=effort.folder / label.replace(" ", "-"), resume=True, label=label
     )
     return run_evaluation(spec, plan, Progress()).records[arm]
 
@@ -99,8 +100,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="minutes, to see that it works; not a figure")
     parser.add_argument("--bundle", default="default", help="bundle that is measured beside the oracle")
     parser.add_argument("--realities", nargs="+", default=list(REALITIES), help="shipped realities or YAML files")
+    parser.add_argument("--workers", type=int, default=FULL.workers, help="processes")
     arguments = parser.parse_args()
-    effort = QUICK if arguments.quick else FULL
+    effort = replace(QUICK if arguments.quick else FULL, workers=arguments.workers)
     bundle = find_bundle(arguments.bundle)
     rows = [oracle_row(objects, reality, effort) for objects in SETS for reality in arguments.realities]
     rows += [policy_row(bundle, reality, effort) for reality in arguments.realities]
