@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from simtoreal.contracts import FloatArray, Observation
 from simtoreal.head_interface import ACTION_DIM, HeadInterface
 
-_ARRIVED_M = 0.03
+_ARRIVED_M = 0.10  # from here as much is seen as from there, and time is short
 _CLEAR_M = 0.06  # straight up for this far, or the fingers would sweep what stands around them
 _BELOW_M = 0.08  # a tool lower than this under the lookout has something to gain from going back
 _PATIENCE_S = 3.0

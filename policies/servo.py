@@ -25,15 +25,15 @@ class ServoConfig:
 
     clearance_m: float = 0.07  # above the grasp, before descending
     lift_m: float = 0.18
-    tolerance_m: float = 0.006  # across, before descending from the full clearance
-    tolerance_rad: float = 0.08
-    slack_below: float = 4.0  # the tolerances of a tool that is down already, in units of those above
+    tolerance_m: float = 0.012  # across, before descending from the full clearance
+    tolerance_rad: float = 0.16
+    slack_below: float = 2.0  # the tolerances of a tool that is down already, in units of those above
     sink_m: float = 0.003  # below a low grasp
     sink_more_m: float = 0.004  # after every miss
     low_m: float = 0.008  # a grasp this low over the nominal table is low
     high_m: float = 0.018  # and this high it is not: deeper is worse on a rim that widens downwards
     near_m: float = 0.01  # to the goal; farther from it a late arm may only not have started yet
-    held_up_m: float = 0.0008  # a tool that comes to rest this far above its goal has met something
+    held_up_m: float = 0.002  # a tool that comes to rest this far above its goal has met something
     relief_m: float = 0.0005  # back up from there
     relief_gain: float = 0.4  # of what is left of that, per period
     relief_s: float = 0.4  # at most
