@@ -62,6 +62,7 @@ class BulletCell:
         self._scene: Scene | None = None
         self._bodies: list[int] = []
         self._setpoint = self._goal = self._world.chain.forward(self._home)
+        self._was_stopped = False
         self._pending: deque[_Setpoint] = deque()
         self._snapshots: deque[tuple[int, Observation]] = deque()
 
@@ -79,6 +80,7 @@ class BulletCell:
         """Holds the arm where it was last told to go; what is still under way is dropped."""
         self._pending.clear()
         self._setpoint = self._goal
+        self._was_stopped = True
 
     # --- one episode
 
@@ -120,6 +122,8 @@ class BulletCell:
             ValueError: the action is not finite, or there was no reset yet.
         """
         scene = self._need_scene()
+        if self._was_stopped:
+            self._go_on_from_here()
         sent = limited(action, self._setpoint[:3, 3], scene.world.dynamics.table_height_m, self.robot)
         self._setpoint = frames.moved(self._setpoint, sent.delta_m, sent.delta_rotation_rad)
         self._jaws.measure(self._world.read_fingers())
@@ -208,7 +212,7 @@ class BulletCell:
         self._image_rng = np.random.default_rng((*scene.seed, 78))
         self._pending.clear()
         self._snapshots.clear()
-        self._setpoint = self._goal = self._measured_tool(*self._world.read_joints())[0]
+        self._go_on_from_here()
         self._motion.begin(self._goal, scene.world.dynamics, TICK_S)
         self._last_deliver_tick = 0
         self._lag_ticks = round(scene.world.timing.observation_latency_s / TICK_S)
@@ -216,6 +220,11 @@ class BulletCell:
         self.outcome = Outcome()
 
     # --- time
+
+    def _go_on_from_here(self) -> None:
+        """An arm that was stopped goes on from where it stands, as real ones do."""
+        self._setpoint = self._goal = self._measured_tool(*self._world.read_joints())[0]
+        self._was_stopped = False
 
     def _advance_tick(self, scene: Scene) -> None:
         self._tick += 1

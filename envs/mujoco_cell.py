@@ -72,6 +72,7 @@ class MujocoCell:
         self._world: MujocoWorld | None = None
         self._scene: RealityScene | None = None
         self._setpoint = self._goal = self._model.chain.forward(self._model.home)
+        self._was_stopped = False
         self._orders: deque[_Order] = deque()
         self._arriving: deque[tuple[int, Observation]] = deque()
 
@@ -90,6 +91,7 @@ class MujocoCell:
         """Holds the arm where it was last told to go; what is still under way is dropped."""
         self._orders.clear()
         self._setpoint = self._goal
+        self._was_stopped = True
 
     # --- one episode
 
@@ -129,6 +131,8 @@ class MujocoCell:
             ValueError: the action is not finite, or there was no reset yet.
         """
         world, scene = self._need_world(), self.scene
+        if self._was_stopped:
+            self._go_on_from_here(world)
         sent = limited(action, self._setpoint[:3, 3], scene.table_height_m, self.robot)
         self._setpoint = frames.moved(self._setpoint, sent.delta_m, sent.delta_rotation_rad)
         late_steps = round(scene.world.clock.action_latency_s / TIMESTEP_S)
@@ -211,7 +215,7 @@ class MujocoCell:
         self._orders.clear()
         self._arriving.clear()
         self._q = self._model.home
-        self._setpoint = self._goal = self._target = self._tool_pose(self._need_world())[0]
+        self._go_on_from_here(self._need_world())
         self._told_m = self._jaws_m = self.robot.gripper.max_opening_m
         self._lag_steps = round(scene.world.clock.observation_latency_s / TIMESTEP_S)
         # Frames arrive just before the period ends, unless one or the other is late.
@@ -222,6 +226,11 @@ class MujocoCell:
         self.outcome = LiftVerdict()
 
     # --- time
+
+    def _go_on_from_here(self, world: MujocoWorld) -> None:
+        """An arm that was stopped goes on from where it stands, as real ones do."""
+        self._setpoint = self._goal = self._target = self._tool_pose(world)[0]
+        self._was_stopped = False
 
     def _next_deadline(self, scene: RealityScene) -> int:
         """The step at which this control period ends: early or late, but never drifting away."""

@@ -29,8 +29,8 @@ class NoisyGrasps:
         self._source.reset()
         self._draw_episode()
 
-    def missed(self, T_base_tcp: FloatArray) -> None:
-        self._source.missed(T_base_tcp)
+    def missed(self, T_base_tcp: FloatArray, slipped: bool = False) -> None:
+        self._source.missed(T_base_tcp, slipped)
         self._draw_episode()
 
     def estimate(self, observation: Observation) -> GraspEstimate | None:

@@ -61,7 +61,7 @@ class PrivilegedGrasps:
             index, T_base_grasp, width_m, quality = self._chosen
         return GraspEstimate(T_base_grasp, width_m, quality)
 
-    def missed(self, T_base_tcp: FloatArray) -> None:
+    def missed(self, T_base_tcp: FloatArray, slipped: bool = False) -> None:
         """Remembers the failure relative to the object and chooses again on the objects as they lie now."""
         if self._chosen is not None:
             index, T_base_grasp, _, _ = self._chosen

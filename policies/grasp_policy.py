@@ -50,7 +50,7 @@ class GraspPolicy:
         self.interface.see(observation)
         self._lookout.begin(observation)
         if self.interface.notices_miss(observation):
-            self.source.missed(observation.T_base_tcp)
+            self.source.missed(observation.T_base_tcp, slipped=self.interface.has_lifted)
             self._may_doubt = True
             self._start_over(observation)
         way_back = self._lookout.step(observation, self.interface)

@@ -31,6 +31,7 @@ class TrackingConfig:
     failed_m: float = 0.015  # grasps this close to one that failed are worth less
     failed_rad: float = 0.5
     failed_factor: float = 0.4
+    slipped_m: float = 0.04  # so is whatever lies this close to what was held and slipped away: it may be bolted down
 
 
 class LearnedGrasps:
@@ -48,6 +49,7 @@ class LearnedGrasps:
         self._last_t_s = -math.inf
         self._widest_m = 0.0
         self._failed: list[FloatArray] = []
+        self._slipped: list[FloatArray] = []
         self._num_switches = 0
         self._picture: tuple[NDArray[np.float32], View] | None = None
 
@@ -71,9 +73,11 @@ class LearnedGrasps:
             pixel=self._current.pixel,
         )
 
-    def missed(self, T_base_tcp: FloatArray) -> None:
-        """Lowers the worth of grasps near this one, and forgets the current choice."""
+    def missed(self, T_base_tcp: FloatArray, slipped: bool = False) -> None:
+        """Lowers the worth of grasps near this one, of the whole place if something slipped, and forgets the choice."""
         self._failed.append(T_base_tcp.copy())
+        if slipped:
+            self._slipped.append(T_base_tcp.copy())
         if self._current is not None:
             self._failed.append(self._current.T_base_grasp)
         self._current = None
@@ -109,6 +113,9 @@ class LearnedGrasps:
         for T in self._failed:
             near = math.dist(T[:2, 3], candidate.T_base_grasp[:2, 3]) < config.failed_m
             if near and abs(_turn(T, candidate.T_base_grasp)) < config.failed_rad:
+                candidate = candidate._replace(quality=candidate.quality * config.failed_factor)
+        for T in self._slipped:
+            if math.dist(T[:2, 3], candidate.T_base_grasp[:2, 3]) < config.slipped_m:
                 candidate = candidate._replace(quality=candidate.quality * config.failed_factor)
         return candidate
 

@@ -116,7 +116,7 @@ class ServoHead:
         """Waits until the jaws are still, then lifts."""
         config = self.config
         steady = interface.closed_s > config.close_s and interface.still_s > config.steady_s
-        lifts = steady or interface.commanded_rise_m > 0.005 or interface.closed_s > config.patience_s
+        lifts = steady or interface.has_lifted or interface.closed_s > config.patience_s
         rise_m = config.lift_m - interface.commanded_rise_m if lifts else 0.0
         return _action(np.array([0.0, 0.0, rise_m / interface.scale.max_delta_m]), 0.0, jaws=-1.0)
 

@@ -109,7 +109,7 @@ class Controller(Protocol):
         ...
 
     def stop(self) -> None:
-        """Stops all motion; safe at any time, from any state."""
+        """Stops all motion; safe at any time, from any state. Later actions move on from where the tool then stands."""
         ...
 
     def disconnect(self) -> None: ...
@@ -134,6 +134,9 @@ class GraspSource(Protocol):
         """The grasp to aim at now, or None while none has been seen."""
         ...
 
-    def missed(self, T_base_tcp: FloatArray) -> None:
-        """Told that the jaws closed on nothing at this tool pose, so that the next estimate can differ."""
+    def missed(self, T_base_tcp: FloatArray, slipped: bool = False) -> None:
+        """Told that the jaws hold nothing at this tool pose, so that the next estimate can differ.
+
+        `slipped` says that they did hold something, which did not come along.
+        """
         ...

@@ -41,6 +41,7 @@ OBSERVATION_DIM = NUM_OF_ESTIMATE + 18 + NUM_RECENT_ACTIONS * ACTION_DIM
 _CLIP = 5.0
 _MAX_WOUND_RAD = 1.75  # away from the first yaw; a little over a quarter turn, so that grasps at its end do not flip
 _SMALL_TURN_RAD = 0.3  # so little farther is no reason to go round the other way
+_LIFTED_M = 0.005  # the setpoint above where the jaws closed
 _EMPTY_WIDTH_M = 0.0012  # jaws that measure less than this hold nothing
 _CLOSED_FOR_S = 0.6  # the jaws need this long to close before their width says anything
 _STILL_M = 0.0008  # in one period
@@ -154,6 +155,11 @@ class HeadInterface:
         if self.T_base_tcp_commanded is None or not self.is_closing:
             return 0.0
         return float(self.T_base_tcp_commanded[2, 3] - self.closed_at_m)
+
+    @property
+    def has_lifted(self) -> bool:
+        """Whether the closed jaws have been told to rise: they held something then."""
+        return self.commanded_rise_m > _LIFTED_M
 
     def errors(self, observation: Observation, T_base_goal: FloatArray) -> tuple[FloatArray, float]:
         """Goal minus measured tool: translation (3,) in the tool-yaw frame, and yaw by the nearer half turn.

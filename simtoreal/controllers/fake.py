@@ -116,7 +116,9 @@ class FakeController:
         return Action(delta, short.delta_rotation_rad, self._width_goal_m)
 
     def stop(self) -> None:
-        """Stays where it was last told to go."""
+        """Stays where it is."""
+        self._advance()
+        self.T_setpoint = self._T_tcp
 
     @property
     def success(self) -> bool:

@@ -63,7 +63,7 @@ def replay_interface(
     for observation, meant, sent in periods:
         interface.see(observation)
         if interface.notices_miss(observation):
-            source.missed(observation.T_base_tcp)
+            source.missed(observation.T_base_tcp, slipped=interface.has_lifted)
         estimate: GraspEstimate | None = source.estimate(observation)
         action = interface.vector_of(meant, observation)
         if estimate is not None:

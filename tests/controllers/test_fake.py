@@ -110,3 +110,15 @@ def test_every_name_opens_by_the_one_table():
         open_controller("fake", ControllerSettings(address="10.0.0.1"))
     with pytest.raises(ConfigError, match="log=DIR"):
         open_controller("replay", ControllerSettings())
+
+
+def test_after_a_stop_it_goes_on_from_where_it_stands():
+    controller = fake()
+    start = controller.reset()
+    for _ in range(3):
+        controller.send_action(hold(start.gripper_width_m, 0.02))
+    controller.stop()
+    stood = controller.get_observation().T_base_tcp
+    assert 0.005 < stood[2, 3] - start.T_base_tcp[2, 3] < 0.055  # on its way
+    end = run(controller, hold(start.gripper_width_m, 0.001), 20)
+    np.testing.assert_allclose(end.T_base_tcp[2, 3], stood[2, 3] + 0.02, atol=2e-3)

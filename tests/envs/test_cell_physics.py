@@ -169,6 +169,16 @@ def test_stopping_drops_what_is_under_way(cell: BulletCell, scene: Scene):
     np.testing.assert_allclose(end.T_base_tcp, start.T_base_tcp, atol=2e-3)
 
 
+def test_after_a_stop_it_goes_on_from_where_it_stands(cell: BulletCell, scene: Scene):
+    cell.reset(with_dynamics(scene, tracking_lag_s=0.3))
+    for _ in range(4):
+        cell.send_action(hold(OPEN_M, 0.02))
+    cell.stop()
+    told = cell.T_base_tcp_commanded[2, 3]
+    cell.send_action(hold(OPEN_M))
+    assert cell.T_base_tcp_commanded[2, 3] < told - 0.01
+
+
 # --- the gripper
 
 

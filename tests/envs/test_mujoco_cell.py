@@ -309,3 +309,13 @@ def test_a_robot_whose_file_lacks_a_joint_is_refused(panda: RobotSpec):
     wrong: Any = replace(panda, arm_joints=(*panda.arm_joints[:-1], "panda_joint77"))
     with pytest.raises(ValueError, match=r"panda\.urdf has no joint or link panda_joint77; joints: .*panda_joint7"):
         MujocoCell(wrong, None)
+
+
+def test_after_a_stop_it_goes_on_from_where_it_stands(cell: MujocoCell, scene: RealityScene):
+    cell.reset(with_world(scene, "arm", stiffness_rad_s=5.0, damping_ratio=1.0))
+    for _ in range(4):
+        cell.send_action(hold(OPEN_M, 0.02))
+    cell.stop()
+    told = cell.T_base_tcp_commanded[2, 3]
+    cell.send_action(hold(OPEN_M))
+    assert cell.T_base_tcp_commanded[2, 3] < told - 0.01

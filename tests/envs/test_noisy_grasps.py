@@ -24,7 +24,7 @@ class Truth:
     def reset(self) -> None:
         self.resets += 1
 
-    def missed(self, T_base_tcp: FloatArray) -> None:
+    def missed(self, T_base_tcp: FloatArray, slipped: bool = False) -> None:
         self.misses += 1
 
     def estimate(self, observation: Observation) -> GraspEstimate | None:

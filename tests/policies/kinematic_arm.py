@@ -118,5 +118,5 @@ class Guesses:
         pose = self._poses[min(len(self.misses), len(self._poses) - 1)]
         return None if pose is None else GraspEstimate(pose, OBJECT_M, 0.8)
 
-    def missed(self, T_base_tcp: FloatArray) -> None:
+    def missed(self, T_base_tcp: FloatArray, slipped: bool = False) -> None:
         self.misses.append(T_base_tcp)

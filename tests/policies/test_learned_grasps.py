@@ -126,6 +126,16 @@ def test_a_failed_grasp_gives_way_to_another_and_stays_worth_less():
         assert is_at(tracker.at(0.05 * step), RIGHT)
 
 
+@pytest.mark.parametrize("slipped", [False, True])
+def test_what_slipped_away_is_worth_less_from_every_side(slipped: bool):
+    """It may be bolted down; where the jaws met nothing, the other way across is worth a try."""
+    tracker = Tracker()
+    across = (*LEFT[:3], LEFT[3] + math.pi / 2)
+    tracker.seen = {LEFT: 0.8, across: 0.7, RIGHT: 0.5}
+    tracker.source.missed(tracker.at(0.0).T_base_grasp, slipped=slipped)
+    assert is_at(tracker.at(0.05), RIGHT) == slipped
+
+
 def test_a_failed_grasp_is_tried_again_when_there_is_no_other():
     tracker = Tracker()
     tracker.seen = {LEFT: 0.8}
