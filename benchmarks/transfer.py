@@ -181,7 +181,7 @@ def _gain(what: str, outcomes: Outcomes, arms: tuple[str, str], at_least: float 
     found = paired_difference(*outcomes.pairs(*arms), rng=np.random.default_rng(0))
     text = f"{100 * found.mean:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}], p = {found.p:.3f}"
     return Row(what, text, "" if at_least is None else f"{100 * at_least:+.0f} points",
-               None if at_least is None else found.mean >= at_least, found._asdict())  # fmt: skip
+               None if at_least is None else found.mean >= at_least - 1e-9, found._asdict())  # fmt: skip
 
 
 def _times(reality: str, seeds: Sequence[int], ledgers: Sequence[dict[str, Any]], effort: Effort) -> list[Row]:
