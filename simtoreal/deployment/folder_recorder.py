@@ -30,6 +30,7 @@ FRAMES, EPISODES, MAPPING, EVENTS = "frames.csv", "episodes.csv", "mapping.yaml"
 DEPTH_SCALE_M = 0.0001  # of a step of the 16-bit PNG; reaches 6.5 m
 QUEUE_FRAMES = 64
 Mount = Literal["wrist", "external"]
+_APART_S = 0.0001  # between rows that saw the same
 _POSE = ("x", "y", "z", "qx", "qy", "qz", "qw")
 _ACTION = ("action_x", "action_y", "action_z", "action_rx", "action_ry", "action_rz", "action_width_m")
 _SENT = tuple(name.replace("action", "sent") for name in _ACTION)
@@ -57,6 +58,7 @@ class FolderRecorder:
         self._queue: queue.Queue[Step | None] = queue.Queue(QUEUE_FRAMES)
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
+        self._seen_s = self._written_s = 0.0  # of the latest row
         self._thread.start()
 
     def episode_start(self) -> None:
@@ -116,7 +118,11 @@ class FolderRecorder:
             self._header = _header(seen)
             _begin(self.folder, self._header)
             self._write_mapping(seen)
-        row: dict[str, Any] = {"episode": self.episode, "t_s": f"{seen.t_s:.6f}"}
+        # A loop that is faster than what it looks at sees the same twice; each row needs a time of its own.
+        again = step.index > 0 and seen.t_s == self._seen_s
+        t_s = self._written_s + _APART_S if again else seen.t_s
+        self._seen_s, self._written_s = seen.t_s, t_s
+        row: dict[str, Any] = {"episode": self.episode, "t_s": f"{t_s:.6f}"}
         row |= self._pictures(seen, f"{self.episode:05d}_{step.index:06d}")
         pose = (*seen.T_base_tcp[:3, 3], *frames.rotation_to_quat(seen.T_base_tcp[:3, :3]))
         row |= dict(zip(_POSE, (f"{value:.7g}" for value in pose), strict=True))
