@@ -6,6 +6,7 @@ closing that held something, and by every failed one before that.
 
 A label is true only for what has not moved since. So each frame is compared with what the cameras saw last before the
 jaws closed (see `table_patches`); one motion ends the labels of all frames before it, a doubt that of its own frame.
+What the jaws themselves pushed aside as they closed is seen in the pictures taken meanwhile (see `jaw_pictures`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import NamedTuple, Protocol
 from simtoreal.episodes.arm_tracks import ArmTracks, FloatArray, StoredEpisode, arm_tracks
 from simtoreal.episodes.grasp_attempts import Attempt, AttemptConfig, Outcome, find_attempts
 from simtoreal.episodes.grasp_views import GraspView, PosedImage, Sight, posed, view_grasp
+from simtoreal.episodes.jaw_pictures import JawPicture, JawPictureConfig, jaw_picture, pushed_m
 from simtoreal.episodes.records import EpisodeFrame
 from simtoreal.episodes.table_patches import (
     Comparison,
@@ -23,7 +25,6 @@ from simtoreal.episodes.table_patches import (
     Verdict,
     compare,
     merged,
-    off_centre_m,
     table_patch,
 )
 
@@ -43,6 +44,7 @@ class HindsightConfig:
 
     attempts: AttemptConfig = field(default_factory=AttemptConfig)
     patches: PatchConfig = field(default_factory=PatchConfig)
+    jaws: JawPictureConfig = field(default_factory=JawPictureConfig)
     num_references: int = 3  # last frames before a closing that show the place
     max_reference_age_s: float = 3.0  # before the closing; what was seen earlier says little
 
@@ -95,6 +97,7 @@ class _Seen(NamedTuple):
     T_base_tcp: FloatArray | None
     views: dict[int, dict[str, GraspView]]  # by attempt
     patches: dict[int, dict[str, TablePatch]]  # by attempt
+    jaws: dict[int, dict[str, JawPicture]]  # by attempt that held something, while it closed
 
 
 def label_episode(episode: FramedEpisode, config: HindsightConfig | None = None) -> EpisodeLabels:
@@ -123,11 +126,13 @@ def _look(
     at = {name: p for name, image in frame.images.items()
           if (p := posed(image, episode.info.cameras[name], tracks.poses)) is not None}  # fmt: skip
     t_s = min((p.image.t_s for p in at.values()), default=frame.t_s if frame.state_t_s is None else frame.state_t_s)
-    seen = _Seen(t_s, tracks.poses.at(t_s), {}, {})
+    seen = _Seen(t_s, tracks.poses.at(t_s), {}, {}, {})
     attempts, labelling = closings
     for number in labelling:
         if t_s < attempts[number].closes_s:
             _look_at(seen, number, attempts[number], at, tracks, config)
+        if attempts[number].outcome is Outcome.HELD:
+            seen.jaws[number] = _look_between(attempts[number], at, config.jaws)
     return seen
 
 
@@ -146,6 +151,18 @@ def _look_at(
     }
 
 
+def _look_between(attempt: Attempt, at: Mapping[str, PosedImage], config: JawPictureConfig) -> dict[str, JawPicture]:
+    """What the cameras see between the jaws while they close; fingers in front of it are no reason not to look."""
+    since_s, until_s = attempt.begins_s - config.around_s, attempt.closes_s + config.around_s
+    return {
+        name: jaw_picture(picture, attempt.T_base_tcp, config)
+        for name, picture in at.items()
+        if picture.image.rgb is not None
+        and since_s <= picture.image.t_s <= until_s
+        and view_grasp(attempt.T_base_tcp, attempt.width_m, picture, None).sight is Sight.VISIBLE
+    }
+
+
 # --- whether a label can be trusted
 
 
@@ -154,7 +171,7 @@ def _trust(number: int, attempts: Sequence[Attempt], seen: Sequence[_Seen], conf
     attempt = attempts[number]
     references, first = _references(number, attempts, seen, config)
     why = ["after the jaws closed"] * len(seen)
-    ended = _pushed(attempt, references, config)  # why nothing earlier can be labelled
+    ended = _pushed(number, attempt, seen, config)  # why nothing earlier can be labelled
     for index in reversed(range(len(seen))):
         if seen[index].t_s >= attempt.closes_s:
             continue
@@ -176,15 +193,17 @@ def _trust(number: int, attempts: Sequence[Attempt], seen: Sequence[_Seen], conf
     return why
 
 
-def _pushed(attempt: Attempt, references: Mapping[str, TablePatch], config: HindsightConfig) -> str:
-    """Whether the jaws met the thing so far off their middle that they pushed it while the hand hid it."""
-    apart = [off_centre_m(patch, attempt.T_base_tcp, config.patches) for patch in references.values()]
-    pushed = any(value is not None and abs(value) > config.patches.max_off_centre_m for value in apart)
-    return "it lay beside the middle of the jaws, which may have pushed it" if pushed and _holds(attempt) else ""
+def _pushed(number: int, attempt: Attempt, seen: Sequence[_Seen], config: HindsightConfig) -> str:
+    """Whether the jaws pushed what they hold, which no picture taken before they closed shows.
 
-
-def _holds(attempt: Attempt) -> bool:
-    return attempt.outcome is Outcome.HELD
+    Where no picture tells, the label stays: few closings push a thing far, and good episodes are few as well.
+    """
+    pictures: dict[str, list[JawPicture]] = {}
+    for frame in seen:
+        for name, picture in frame.jaws.get(number, {}).items():
+            pictures.setdefault(name, []).append(picture)
+    far_m = max((pushed_m(found, attempt.width_m, config.jaws) or 0.0 for found in pictures.values()), default=0.0)
+    return "the jaws pushed it as they closed" if far_m > config.jaws.max_push_m else ""
 
 
 def _references(

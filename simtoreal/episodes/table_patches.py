@@ -59,12 +59,6 @@ class PatchConfig:
     better_frac: float = 0.75  # a shift counts if it leaves less than this of the difference
     min_correlation: float = 0.65  # of shades of what did not move
     shift_gain: float = 0.08  # by which a shift must correlate better
-    tip_depth_m: float = 0.004  # below the point between the finger tips, what they meet
-    jaw_half_m: float = 0.008  # half of the width of a finger
-    tip_clear_m: float = 0.006  # above the table, what is surely not the table
-    opening_half_m: float = 0.036  # a little less than half of the widest opening
-    min_met: int = 4  # cells
-    max_off_centre_m: float = 0.008  # that jaws push a thing before its label is not believed
 
     @property
     def num_cells(self) -> int:
@@ -75,7 +69,7 @@ class PatchConfig:
 def table_patch(at: PosedImage, centre_m: FloatArray, config: PatchConfig) -> TablePatch:
     """The surroundings of a point (3,) in the base frame, as a picture shows them."""
     empty = np.full((config.num_cells, config.num_cells), np.nan)
-    shades = empty if at.image.rgb is None else _shades(at, centre_m, config)
+    shades = empty if at.image.rgb is None else shades_of(_grid(centre_m, config), at)
     heights = empty if at.image.depth_m is None else _heights(at, centre_m, config)
     return TablePatch(heights, shades)
 
@@ -95,21 +89,16 @@ def compare(patch: TablePatch, reference: TablePatch, config: PatchConfig) -> Co
     return by_shade or by_height or Comparison(Verdict.DOUBT, float("nan"), float("nan"), "nothing")
 
 
-def off_centre_m(reference: TablePatch, T_base_grasp: FloatArray, config: PatchConfig) -> float | None:
-    """How far beside the jaws' middle the thing lay that they closed on, along their way; None where that is not seen.
-
-    Jaws that meet a thing off their middle push it there while the hand hides it, so that no picture shows the motion.
-    """
-    closing, approach = T_base_grasp[:2, 0], T_base_grasp[:3, 2]
-    if approach[2] > -0.9 or not np.isfinite(reference.heights_m).any():
-        return None  # seen from above, only jaws that come from above have a middle
-    offsets = config.cell_m * (np.arange(config.num_cells) - config.num_cells // 2)
-    x, y = np.meshgrid(offsets, offsets)
-    along, aside = closing[0] * x + closing[1] * y, closing[0] * y - closing[1] * x
-    floor_m = max(T_base_grasp[2, 3] - config.tip_depth_m, _table_m(reference.heights_m) + config.tip_clear_m)
-    between = (np.abs(aside) <= config.jaw_half_m) & (np.abs(along) <= config.opening_half_m)
-    met = along[between & (reference.heights_m > floor_m)]
-    return 0.5 * float(met.min() + met.max()) if met.size >= config.min_met else None
+def shades_of(points_base: FloatArray, at: PosedImage) -> FloatArray:
+    """Grey (N, M), 0 to 255, of points (N, M, 3) as a picture with colour shows them; nan outside of it."""
+    assert at.image.rgb is not None
+    pixels = pixels_of(points_base, at).astype(np.float32)
+    grey = cv2.cvtColor(at.image.rgb, cv2.COLOR_RGB2GRAY)
+    seen = cv2.remap(grey, np.nan_to_num(pixels[..., 0], nan=-9.0), np.nan_to_num(pixels[..., 1], nan=-9.0),
+                     cv2.INTER_LINEAR, borderValue=0).astype(np.float64)  # fmt: skip
+    width_px, height_px = at.size_px
+    inside = (pixels >= 0).all(axis=-1) & (pixels[..., 0] < width_px) & (pixels[..., 1] < height_px)
+    return np.where(inside, seen, np.nan)
 
 
 # --- views from above
@@ -119,17 +108,6 @@ def _grid(centre_m: FloatArray, config: PatchConfig) -> FloatArray:
     offsets = config.cell_m * (np.arange(config.num_cells) - config.num_cells // 2)
     x, y = np.meshgrid(centre_m[0] + offsets, centre_m[1] + offsets)
     return np.stack([x, y, np.full_like(x, centre_m[2])], axis=-1)
-
-
-def _shades(at: PosedImage, centre_m: FloatArray, config: PatchConfig) -> FloatArray:
-    assert at.image.rgb is not None
-    pixels = pixels_of(_grid(centre_m, config), at).astype(np.float32)
-    grey = cv2.cvtColor(at.image.rgb, cv2.COLOR_RGB2GRAY)
-    seen = cv2.remap(grey, np.nan_to_num(pixels[..., 0], nan=-9.0), np.nan_to_num(pixels[..., 1], nan=-9.0),
-                     cv2.INTER_LINEAR, borderValue=0).astype(np.float64)  # fmt: skip
-    width_px, height_px = at.size_px
-    inside = (pixels >= 0).all(axis=-1) & (pixels[..., 0] < width_px) & (pixels[..., 1] < height_px)
-    return np.where(inside, seen, np.nan)
 
 
 def _heights(at: PosedImage, centre_m: FloatArray, config: PatchConfig) -> FloatArray:

@@ -45,6 +45,7 @@ class Story:
     box_m: tuple[float, float] = (0.5, 0.0)  # centre of the box
     moved_at: int | None = None  # frame from which the box lies elsewhere
     moved_to_m: tuple[float, float] = (0.5, 0.0)
+    pushed_m: tuple[float, float] = (0.0, 0.0)  # by which the first closing moves the box
     has_depth: bool = True
     lag_s: float = 0.0  # of pictures and state behind the rows
     success: bool | None = True
@@ -86,6 +87,12 @@ def _motion(closing: Closing) -> list[tuple[np.ndarray, float, float]]:
     return rows
 
 
+def _box_m(story: Story, index: int) -> tuple[float, float]:
+    """Where the box lies in a frame; the jaws push it for as long as they close."""
+    share = float(np.clip((index - 39) / round((OPEN_M - story.closings[0].width_m) / 0.01), 0.0, 1.0))
+    return story.box_m[0] + share * story.pushed_m[0], story.box_m[1] + share * story.pushed_m[1]
+
+
 def closes_at_s(closing: Closing, before: int = 0) -> float:
     """When the width stops shrinking, if `before` closings came earlier."""
     steps = round((OPEN_M - closing.width_m) / 0.01)
@@ -104,7 +111,7 @@ def frames_of(story: Story) -> list[EpisodeFrame]:
         moved = story.moved_at is not None and index >= story.moved_at
         t_s = index / FPS
         T_base_cam = T_base_tcp @ T_TCP_CAM
-        rgb, depth_m = picture(T_base_cam, story.moved_to_m if moved else story.box_m)
+        rgb, depth_m = picture(T_base_cam, story.moved_to_m if moved else _box_m(story, index))
         image = FrameImage(t_s, rgb, depth_m if story.has_depth else None, T_base_cam)
         action = Action(np.zeros(3), np.zeros(3), told_m)
         made.append(

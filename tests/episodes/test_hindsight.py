@@ -10,6 +10,7 @@ from simtoreal import camera, frames
 from simtoreal.episodes.grasp_attempts import Outcome
 from simtoreal.episodes.grasp_views import Sight
 from simtoreal.episodes.hindsight import EpisodeLabels, label_episode
+from simtoreal.episodes.records import EpisodeFrame
 
 EMPTY = Closing(0.5, 0.0, 0.0)
 
@@ -59,10 +60,34 @@ def test_frames_before_the_box_moved_have_no_label(tmp_path: Path, has_depth: bo
     assert sum(frame.grasp is not None for frame in labels.frames[15:40]) > 20
 
 
-def test_a_box_that_the_jaws_push_while_closing_gets_no_label(tmp_path: Path) -> None:
-    labels = labels_of(tmp_path / "d", Story(box_m=(0.515, 0.0)))
+@pytest.mark.parametrize("has_depth", [True, False])
+@pytest.mark.parametrize("pushed_m", [(0.012, 0.0), (-0.012, 0.0), (0.006, 0.01)])
+def test_a_box_that_the_jaws_push_while_closing_gets_no_label(
+    tmp_path: Path, has_depth: bool, pushed_m: tuple[float, float]
+) -> None:
+    story = Story(box_m=(0.5 - pushed_m[0], -pushed_m[1]), pushed_m=pushed_m, has_depth=has_depth)
+    labels = labels_of(tmp_path / "d", story)
     assert labels.num_positive == 0
     assert "pushed" in labels.frames[0].why_not
+
+
+@pytest.mark.parametrize("has_depth", [True, False])
+def test_a_box_beside_the_middle_of_the_jaws_has_labels_where_it_is_seen_to_stay(
+    tmp_path: Path, has_depth: bool
+) -> None:
+    labels = labels_of(tmp_path / "d", Story(box_m=(0.512, 0.0), has_depth=has_depth))
+    assert labels.num_positive > 20
+
+
+def test_a_push_that_no_picture_shows_takes_no_label(tmp_path: Path) -> None:
+    """Nobody saw the jaws close: the frames before are what is left to judge by."""
+
+    def blind(index: int, frame: EpisodeFrame) -> EpisodeFrame:
+        return frame._replace(images={}) if index >= 37 else frame
+
+    story = Story(box_m=(0.488, 0.0), pushed_m=(0.012, 0.0))
+    with write_story(tmp_path / "d", story, blind) as reader:
+        assert label_episode(reader[0]).num_positive > 20
 
 
 def test_a_failed_closing_is_a_negative_and_the_next_that_holds_a_positive(tmp_path: Path) -> None:
