@@ -152,12 +152,13 @@ def _look_at(
 
 
 def _look_between(attempt: Attempt, at: Mapping[str, PosedImage], config: JawPictureConfig) -> dict[str, JawPicture]:
-    """What the cameras see between the jaws while they close; fingers in front of it are no reason not to look."""
+    """What the wrist sees between the jaws while they close; for cameras beside the arm fingers come in front of it."""
     since_s, until_s = attempt.begins_s - config.around_s, attempt.closes_s + config.around_s
     return {
         name: jaw_picture(picture, attempt.T_base_tcp, config)
         for name, picture in at.items()
-        if picture.image.rgb is not None
+        if picture.on_wrist
+        and picture.image.rgb is not None
         and since_s <= picture.image.t_s <= until_s
         and view_grasp(attempt.T_base_tcp, attempt.width_m, picture, None).sight is Sight.VISIBLE
     }
