@@ -90,6 +90,13 @@ def test_a_push_that_no_picture_shows_takes_no_label(tmp_path: Path) -> None:
         assert label_episode(reader[0]).num_positive > 20
 
 
+def test_a_camera_beside_the_arm_is_not_asked_what_the_jaws_push(tmp_path: Path) -> None:
+    """Fingers would come in front of it; what it does see is that the box no longer lies where it lay."""
+    labels = labels_of(tmp_path / "d", Story(box_m=(0.488, 0.0), pushed_m=(0.012, 0.0), cameras={"mount": "external"}))
+    assert labels.num_positive == 0
+    assert labels.frames[0].why_not == "it moved afterwards"
+
+
 def test_a_failed_closing_is_a_negative_and_the_next_that_holds_a_positive(tmp_path: Path) -> None:
     story = Story(closings=(Closing(0.56, 0.03, 0.0), Closing(0.5, 0.0, BOX_M)))
     labels = labels_of(tmp_path / "d", story)
