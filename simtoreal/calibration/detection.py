@@ -58,11 +58,11 @@ class BoardDetector:
     def find(self, rgb: Image, name: str = "") -> BoardView | None:
         """The corners in a picture (H, W, 3); None where fewer than six are seen, or all but one in one line."""
         corners, ids, _, _ = self._detector.detectBoard(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
-        if ids is None or len(ids) < MIN_CORNERS:
+        if ids is None:
             return None
         numbers = np.asarray(ids, dtype=np.int64).ravel()
         points = self._points_m[numbers]
-        if not spans_plane(points, 0.5 * self.spec.square_m):
+        if not determines_pose(points, self.spec.square_m):
             return None
         return BoardView(name, np.asarray(corners, dtype=np.float64).reshape(-1, 2), points, numbers)
 
@@ -93,12 +93,14 @@ class BoardDetector:
         return max(_marker_ids(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), self.spec.dictionary), default=-1)
 
 
-def spans_plane(points_m: FloatArray, least_m: float) -> bool:
-    """Whether points (N, 3) of the board determine a homography: whichever is left out, the others are in no line."""
+def determines_pose(points_m: FloatArray, square_m: float) -> bool:
+    """Whether corners (N, 3) of the board determine a homography: six, and all but any one of them are in no line."""
+    if len(points_m) < MIN_CORNERS:
+        return False
     for i in range(len(points_m)):
         others = np.delete(points_m[:, :2], i, axis=0)
         off_line = np.linalg.svd(others - others.mean(axis=0), compute_uv=False)[1]
-        if off_line < least_m:
+        if off_line < 0.5 * square_m:
             return False
     return True
 
@@ -113,15 +115,16 @@ def without_strays(views: Sequence[_View], residuals_px: Sequence[FloatArray]) -
     spread_px = float(np.median(np.concatenate(lengths))) / 1.177  # the median of a Rayleigh distribution
     limit = _STRAY * max(spread_px, _LEAST_STRAY_PX / _STRAY)
     steady = [view.of(length <= limit) for view, length in zip(views, lengths, strict=True)]
-    return [few if _poses(few.points_m) else view for few, view in zip(steady, views, strict=True)]
+    return [
+        few if determines_pose(few.points_m, _square_m(view.points_m)) else view
+        for few, view in zip(steady, views, strict=True)
+    ]
 
 
-def _poses(points_m: FloatArray) -> bool:
-    """Whether corners (N, 3) that were left of a view still determine a pose."""
-    if len(points_m) < MIN_CORNERS:
-        return False
+def _square_m(points_m: FloatArray) -> float:
+    """Edge of a square of the board, by the nearest of its corners (N, 3)."""
     apart = np.linalg.norm(points_m[:, None] - points_m[None], axis=2)
-    return spans_plane(points_m, 0.5 * float(apart[apart > 0].min()))  # half a square, as for a whole view
+    return float(apart[apart > 0].min())
 
 
 def _marker_ids(gray: NDArray[Any], dictionary: str) -> list[int]:

@@ -7,7 +7,7 @@ from board_sessions import SPEC, facing, picture, project
 
 from simtoreal import frames
 from simtoreal.calibration.board import board_fields, page_png, page_svg
-from simtoreal.calibration.detection import BoardDetector, BoardView, spans_plane, without_strays
+from simtoreal.calibration.detection import BoardDetector, BoardView, determines_pose, without_strays
 from simtoreal.calibration.errors import CalibrationError
 from simtoreal.camera_record import BoardSpec
 
@@ -72,7 +72,7 @@ def test_fields_cover_the_board_once():
 )
 def test_a_row_of_corners_and_one_beside_it_determine_no_pose(corners: list[tuple[int, int]], spans: bool):
     points = np.column_stack([0.03 * np.array(corners, dtype=float), np.zeros(len(corners))])
-    assert spans_plane(points, 0.015) is spans
+    assert determines_pose(points, 0.03) is spans
 
 
 @pytest.mark.parametrize(
