@@ -123,8 +123,7 @@ class GraspStateEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self._interface.sent(sent)
         self._observation = self.cell.get_observation()
         self._interface.see(self._observation)
-        if self._interface.notices_miss(self._observation):
-            self._source.missed(self._observation.T_base_tcp, slipped=self._interface.has_lifted)
+        self._interface.tells_of_miss(self._observation, self._source)
         self._goal = self._true.estimate(self._observation)
         self._steps += 1
         terms = self._reward.step(self._situation(), action)

@@ -49,8 +49,7 @@ class GraspPolicy:
     def act(self, observation: Observation) -> Action:
         self.interface.see(observation)
         self._lookout.begin(observation)
-        if self.interface.notices_miss(observation):
-            self.source.missed(observation.T_base_tcp, slipped=self.interface.has_lifted)
+        if self.interface.tells_of_miss(observation, self.source):
             self._may_doubt = True
             self._start_over(observation)
         way_back = self._lookout.step(observation, self.interface)

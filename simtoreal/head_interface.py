@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtoreal import frames
-from simtoreal.contracts import Action, GraspEstimate, Observation
+from simtoreal.contracts import Action, GraspEstimate, GraspSource, Observation
 
 FloatArray = NDArray[np.float64]
 ACTION_DIM = 5  # dx, dy, dz, dyaw, jaws (+1 open, -1 closed)
@@ -147,6 +147,13 @@ class HeadInterface:
             return False
         self._miss_told = True
         self.num_misses += 1
+        return True
+
+    def tells_of_miss(self, observation: Observation, source: GraspSource) -> bool:
+        """Whether there is a new miss, of which the source is told; ask in every control period."""
+        if not self.notices_miss(observation):
+            return False
+        source.missed(observation.T_base_tcp, slipped=self.has_lifted)
         return True
 
     @property

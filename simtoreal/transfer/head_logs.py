@@ -62,8 +62,7 @@ def replay_interface(
     vectors, actions, wanted = [], [], []
     for observation, meant, sent in periods:
         interface.see(observation)
-        if interface.notices_miss(observation):
-            source.missed(observation.T_base_tcp, slipped=interface.has_lifted)
+        interface.tells_of_miss(observation, source)
         estimate: GraspEstimate | None = source.estimate(observation)
         action = interface.vector_of(meant, observation)
         if estimate is not None:
