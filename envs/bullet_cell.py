@@ -80,7 +80,7 @@ class BulletCell:
         """Holds the arm where it was last told to go; what is still under way is dropped."""
         self._pending.clear()
         self._setpoint = self._goal
-        self._was_stopped = True
+        self._was_stopped = True  # whoever stops may be another thread, which must not ask the physics
 
     # --- one episode
 

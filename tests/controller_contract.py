@@ -7,11 +7,13 @@ above its start, and nothing between its jaws there.
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
 from simtoreal.contracts import Action, Controller, Observation
+from simtoreal.envs.cell import SimulatedCell
 
 
 def hold(width_m: float, rise_m: float = 0.0) -> Action:
@@ -22,6 +24,16 @@ def run(controller: Controller, action: Action, num_periods: int) -> Observation
     for _ in range(num_periods):
         controller.send_action(action)
     return controller.get_observation()
+
+
+def assert_goes_on_from_where_it_stands(cell: SimulatedCell[Any], width_m: float) -> None:
+    """A cell whose arm lags behind, after a reset: the setpoint after a stop is the tool, no longer what was told."""
+    for _ in range(4):
+        cell.send_action(hold(width_m, 0.02))
+    cell.stop()
+    told_m = cell.T_base_tcp_commanded[2, 3]
+    cell.send_action(hold(width_m))
+    assert cell.T_base_tcp_commanded[2, 3] < told_m - 0.01
 
 
 def assert_rigid(T: np.ndarray) -> None:

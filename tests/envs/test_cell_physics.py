@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from cell_episodes import OPEN_M, PERIOD_S, grasp, with_dynamics, with_timing
-from controller_contract import hold, run
+from controller_contract import assert_goes_on_from_where_it_stands, hold, run
 
 from simtoreal import frames
 from simtoreal.contracts import Action
@@ -171,12 +171,7 @@ def test_stopping_drops_what_is_under_way(cell: BulletCell, scene: Scene):
 
 def test_after_a_stop_it_goes_on_from_where_it_stands(cell: BulletCell, scene: Scene):
     cell.reset(with_dynamics(scene, tracking_lag_s=0.3))
-    for _ in range(4):
-        cell.send_action(hold(OPEN_M, 0.02))
-    cell.stop()
-    told = cell.T_base_tcp_commanded[2, 3]
-    cell.send_action(hold(OPEN_M))
-    assert cell.T_base_tcp_commanded[2, 3] < told - 0.01
+    assert_goes_on_from_where_it_stands(cell, OPEN_M)
 
 
 # --- the gripper

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("mujoco", reason="MuJoCo is not installed: pip install 'simtoreal[mujoco]'")
 
-from controller_contract import ControllerContract, hold, run
+from controller_contract import ControllerContract, assert_goes_on_from_where_it_stands, hold, run
 from reality_scenes import OPEN_M, grasp, trace, with_world
 
 from simtoreal import frames
@@ -313,9 +313,4 @@ def test_a_robot_whose_file_lacks_a_joint_is_refused(panda: RobotSpec):
 
 def test_after_a_stop_it_goes_on_from_where_it_stands(cell: MujocoCell, scene: RealityScene):
     cell.reset(with_world(scene, "arm", stiffness_rad_s=5.0, damping_ratio=1.0))
-    for _ in range(4):
-        cell.send_action(hold(OPEN_M, 0.02))
-    cell.stop()
-    told = cell.T_base_tcp_commanded[2, 3]
-    cell.send_action(hold(OPEN_M))
-    assert cell.T_base_tcp_commanded[2, 3] < told - 0.01
+    assert_goes_on_from_where_it_stands(cell, OPEN_M)
