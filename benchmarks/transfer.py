@@ -179,6 +179,7 @@ def _of_oracle(reality: str, arm: str, outcomes: Outcomes) -> Row:
 
 def _gain(what: str, outcomes: Outcomes, arms: tuple[str, str], at_least: float | None) -> Row:
     found = paired_difference(*outcomes.pairs(*arms), rng=np.random.default_rng(0))
+    # A difference of two rates is not exact: 0.97 - 0.99 is a little less than -0.02.
     text = f"{100 * found.mean:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}], p = {found.p:.3f}"
     return Row(what, text, "" if at_least is None else f"{100 * at_least:+.0f} points",
                None if at_least is None else found.mean >= at_least - 1e-9, found._asdict())  # fmt: skip
