@@ -127,9 +127,32 @@ class FitRecord:
 
 @dataclass(frozen=True)
 class LensFit(FitRecord):
-    """How the lens was measured; parameters `LENS_PARAMETERS`."""
+    """How the lens was measured; parameters `LENS_PARAMETERS`.
+
+    Raises:
+        ConfigError: `measured` has another length than there are parameters.
+    """
 
     coverage_frac: float = option(0.0, "share of the image in which corners were seen", minimum=0.0, maximum=1.0)
+    measured: tuple[float, ...] = option(
+        (), "parameters as the pictures of the lens have them; measuring the mount refines them, from here each time"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.measured) not in (0, len(LENS_PARAMETERS)):
+            raise ConfigError(f"lens_fit.measured must have {len(LENS_PARAMETERS)} values, got {len(self.measured)}")
+
+
+def lens_parameters(model: CameraModel) -> FloatArray:
+    """A lens as values (9,) of `LENS_PARAMETERS`."""
+    return np.array([model.fx, model.fy, model.cx, model.cy, *model.distortion])
+
+
+def lens_of(model: CameraModel, parameters: FloatArray) -> CameraModel:
+    """A camera with the size of another and other values (9,) of `LENS_PARAMETERS`."""
+    fx, fy, cx, cy, k1, k2, p1, p2, k3 = (float(value) for value in parameters)
+    return CameraModel(model.width_px, model.height_px, fx, fy, cx, cy, (k1, k2, p1, p2, k3))
 
 
 @dataclass(frozen=True)

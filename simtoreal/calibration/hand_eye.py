@@ -16,6 +16,7 @@ from simtoreal.calibration.detection import without_strays
 from simtoreal.calibration.errors import CalibrationError
 from simtoreal.calibration.reprojection import (
     Fit,
+    LensPrior,
     Noise,
     PosedView,
     Rig,
@@ -26,7 +27,7 @@ from simtoreal.calibration.reprojection import (
     residual,
 )
 from simtoreal.camera import CameraModel
-from simtoreal.camera_record import CameraRecord, FloatArray
+from simtoreal.camera_record import CameraRecord, FloatArray, lens_of
 
 MIN_VIEWS = 8
 _START_NOISE = Noise(0.3, 0.0005, 0.001)
@@ -53,7 +54,6 @@ class HandEyeResult:
     """A fitted mount, with how it came about."""
 
     fit: Fit
-    covariance: FloatArray  # (6, 6) of MOUNT_PARAMETERS, errors of the lens included
     views: tuple[PosedView, ...]  # used
     rejected: tuple[str, ...]
     view_errors_px: tuple[float, ...]
@@ -63,6 +63,11 @@ class HandEyeResult:
     @property
     def rig(self) -> Rig:
         return self.fit.rig
+
+    @property
+    def covariance(self) -> FloatArray:
+        """(6, 6) of MOUNT_PARAMETERS; where the lens was fitted along, what is not known of it included."""
+        return self.fit.covariance[:6, :6]
 
     @property
     def error_px(self) -> float:
@@ -80,32 +85,41 @@ class HandEyeResult:
 def fit_hand_eye(
     views: Sequence[PosedView], camera: CameraRecord, placement: Literal["wrist", "external"], rng: np.random.Generator
 ) -> HandEyeResult:
-    """Fits the mount of a camera whose lens is known.
+    """Fits the mount of a camera whose lens is known, and the lens along with it as far as it is not quite known.
 
     Raises:
         CalibrationError: too few views, all alike or turned about one axis only, poses in another unit, or views that
             do not fit one another.
     """
     check_motion(views)
-    views = without_strays(views, [own_residual_px(view, camera.model) for view in views])
-    best, candidates = _start(views, camera.model, placement, rng)
-    fit, kept = _without_outliers(views, best)
-    covariance = _with_lens_error(fit, camera)
-    std_m, std_rad = np.sqrt(np.trace(covariance[:3, :3])), np.sqrt(np.trace(covariance[3:, 3:]))
-    if std_m > _WORST_STD_M or std_rad > _WORST_STD_RAD:
-        raise CalibrationError(
-            f"the mount is uncertain by {1e3 * std_m:.0f} mm and {np.degrees(std_rad):.1f} degrees: turn the tool "
-            "more, about several axes, and check that every picture belongs to its pose"
-        )
-    return HandEyeResult(
+    lens = _prior(camera)
+    model = camera.model if lens is None else lens.model
+    views = without_strays(views, [own_residual_px(view, model) for view in views])
+    best, candidates = _start(views, model, placement, rng)
+    fit, kept = _without_outliers(views, best, lens)
+    result = HandEyeResult(
         fit,
-        covariance,
         tuple(kept),
         tuple(view.name for view in views if all(view is not other for other in kept)),
         tuple(error_px(view, fit.rig) for view in kept),
-        _held_out_px(kept, fit),
+        _held_out_px(kept, fit, lens),
         tuple(_row(name, rig, kept, fit.rig) for name, rig in candidates.items()),
     )
+    if result.position_std_m > _WORST_STD_M or result.rotation_std_rad > _WORST_STD_RAD:
+        raise CalibrationError(
+            f"the mount is uncertain by {1e3 * result.position_std_m:.0f} mm and "
+            f"{np.degrees(result.rotation_std_rad):.1f} degrees: turn the tool more, about several axes, and check "
+            "that every picture belongs to its pose"
+        )
+    return result
+
+
+def _prior(camera: CameraRecord) -> LensPrior | None:
+    """The lens as its own pictures have it: what an earlier fit of the mount made of it must not count twice."""
+    if camera.lens_fit is None:
+        return None
+    measured = camera.lens_fit.measured
+    return LensPrior(lens_of(camera.model, np.array(measured)) if measured else camera.model, camera.lens_fit.matrix)
 
 
 def check_motion(views: Sequence[PosedView]) -> None:
@@ -169,12 +183,14 @@ def _safe_error(view: PosedView, rig: Rig) -> float:
     return error_px(view, rig) if (depth > 1e-3).all() else 1e6
 
 
-def _without_outliers(views: Sequence[PosedView], start: Rig) -> tuple[Fit, list[PosedView]]:
+def _without_outliers(
+    views: Sequence[PosedView], start: Rig, lens: LensPrior | None
+) -> tuple[Fit, list[PosedView]]:
     """Leaves out the most surprising view until none is, starting from the half that fits best."""
     errors = np.array([_safe_error(view, start) for view in views])
     order = np.argsort(errors)
     core = [views[int(i)] for i in sorted(order[: max(MIN_VIEWS - 1, len(views) // 2 + 1)])]
-    fit = fit_rig(core, start, _START_NOISE)
+    fit = fit_rig(core, start, _START_NOISE, lens=lens)
     most = int(_MAX_REJECTED_FRAC * len(views))
     kept = sorted(range(len(views)), key=lambda i: _safe_error(views[i], fit.rig))
     out = [i for i in kept if _safe_error(views[i], fit.rig) > 20.0 * np.median(errors[order[: len(core)]]) + 5.0]
@@ -185,7 +201,7 @@ def _without_outliers(views: Sequence[PosedView], start: Rig) -> tuple[Fit, list
                 f"{len(views) - len(chosen)} of {len(views)} views contradict the others: check that every picture "
                 "belongs to its pose, that the board does not move, and that the tool stands still in every picture"
             )
-        fit = fit_rig(chosen, fit.rig, _START_NOISE)
+        fit = fit_rig(chosen, fit.rig, _START_NOISE, lens=lens)
         # Judged against the noise of the others: one bad view among few widens the noise that it is judged by.
         surprise = np.array([_left_out_surprise(chosen, i, fit) for i in range(len(chosen))])
         worst = int(surprise.argmax())
@@ -200,20 +216,12 @@ def _left_out_surprise(views: Sequence[PosedView], index: int, fit: Fit) -> floa
     return float(fit.surprise[index] / max(np.mean(others) / 6.0, 1e-9))
 
 
-def _with_lens_error(fit: Fit, camera: CameraRecord) -> FloatArray:
-    covariance = fit.covariance[:6, :6]
-    if camera.lens_fit is None:
-        return covariance
-    slope = fit.lens_slope[:6]
-    return np.asarray(covariance + slope @ camera.lens_fit.matrix @ slope.T)
-
-
-def _held_out_px(views: Sequence[PosedView], fit: Fit) -> float:
+def _held_out_px(views: Sequence[PosedView], fit: Fit, lens: LensPrior | None) -> float:
     """Error on views that a fit of the others has not seen, five parts in turn."""
     total, num = 0.0, 0
     for part in range(_FOLDS):
         rest = [view for i, view in enumerate(views) if i % _FOLDS != part]
-        rig = fit_rig(rest, fit.rig, fit.noise, fixed=True).rig
+        rig = fit_rig(rest, fit.rig, fit.noise, fixed=True, lens=lens).rig
         for view in views[part::_FOLDS]:
             left = residual(view, rig).r
             total, num = total + float(left @ left), num + len(left)

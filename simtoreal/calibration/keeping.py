@@ -16,6 +16,7 @@ from simtoreal.camera_record import (
     MountFit,
     MountPose,
     Rows,
+    lens_parameters,
     load_camera,
     save_camera,
 )
@@ -32,12 +33,13 @@ def with_lens(result: LensResult, placement: str, board: BoardSpec) -> CameraRec
         error_px=result.error_px,
         measured_at=_now(),
         coverage_frac=result.coverage.frac,
+        measured=tuple(lens_parameters(result.model).tolist()),
     )
     return CameraRecord(placement, "rgb", result.model, lens_fit=fit, board=board)
 
 
 def with_mount(camera: CameraRecord, result: HandEyeResult, board: BoardSpec) -> CameraRecord:
-    """A camera with its measured mount."""
+    """A camera with its measured mount, and the lens that was fitted with it: each is right with the other only."""
     best = min(result.solvers, key=lambda row: row.error_px)
     noise = result.fit.noise
     fit = MountFit(
@@ -54,7 +56,7 @@ def with_mount(camera: CameraRecord, result: HandEyeResult, board: BoardSpec) ->
         board_pose=MountPose.of(result.rig.T_far_board),
     )
     return CameraRecord(
-        result.rig.placement, camera.modality, camera.model, MountPose.of(result.rig.T_mount_cam), camera.lens_fit, fit,
+        result.rig.placement, camera.modality, result.rig.model, MountPose.of(result.rig.T_mount_cam), camera.lens_fit, fit,
         board,
     )  # fmt: skip
 

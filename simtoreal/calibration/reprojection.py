@@ -11,7 +11,9 @@ true, and that error moves all corners of a view together. So each view's residu
     C = corner_px^2 I + J_tool diag(tool_m^2, tool_rad^2) J_tool^T
 
 (the tool's error, marginalised), the fit is generalised least squares with it, and both noises are estimated from the
-views by expectation maximisation. Needs numpy and OpenCV only, as the robot's own check of its camera does.
+views by expectation maximisation. A lens is never quite as its own pictures have it either: with a `LensPrior` it is
+fitted along, as far as its covariance allows, since how far the arm moved says much of the focal length. Needs numpy
+and OpenCV only, as the robot's own check of its camera does.
 """
 
 from collections.abc import Sequence
@@ -25,12 +27,13 @@ from numpy.typing import NDArray
 from simtoreal import frames
 from simtoreal.calibration.errors import CalibrationError
 from simtoreal.camera import CameraModel
-from simtoreal.camera_record import FloatArray
+from simtoreal.camera_record import FloatArray, lens_of, lens_parameters
 
 _ITERATIONS, _NOISE_ROUNDS = 30, 12
 _CONVERGED = 1e-6  # of the cost, which is about one for each number measured
 _LEAST_TOOL_M, _LEAST_TOOL_RAD = 2e-5, 2e-5  # below what any arm repeats
 _LEAST_CORNER_PX = 0.02
+_LEAST_EIGENVALUE = 1e-10  # of a scaled matrix that determines anything
 
 
 class PosedView(NamedTuple):
@@ -80,14 +83,20 @@ class Residual(NamedTuple):
     lens: FloatArray  # (2N, 9) by fx fy cx cy k1 k2 p1 p2 k3
 
 
+class LensPrior(NamedTuple):
+    """What is known of a lens before the fit."""
+
+    model: CameraModel
+    covariance: FloatArray  # (9, 9) of LENS_PARAMETERS
+
+
 @dataclass(frozen=True, eq=False)
 class Fit:
     """A fitted rig."""
 
     rig: Rig
     noise: Noise
-    covariance: FloatArray  # (F, 6 or 12) of the free parameters
-    lens_slope: FloatArray  # (F, 9) how the parameters follow an error of the lens
+    covariance: FloatArray  # (F, F) of the free parameters: mount (6) if it is, board (6), lens (9) if it is
     surprise: FloatArray  # (V,) squared Mahalanobis length of each view's tool error, six degrees of freedom
 
 
@@ -124,27 +133,53 @@ def _by_motion(J_point: FloatArray, R: FloatArray, points: FloatArray) -> FloatA
 
 
 def moved(rig: Rig, step: FloatArray) -> Rig:
-    """A rig after a small motion of the board (last six) and, if there are twelve, of the camera (first six)."""
-    turn = rig.T_far_board @ _motion(step[-6:])
+    """A rig after a small change of the board (6), of camera and board (12), or of camera, board and lens (21)."""
     if len(step) == 6:
-        return replace(rig, T_far_board=turn)
-    return replace(rig, T_mount_cam=rig.T_mount_cam @ _motion(step[:6]), T_far_board=turn)
+        return replace(rig, T_far_board=rig.T_far_board @ _motion(step))
+    model = rig.model if len(step) == 12 else lens_of(rig.model, lens_parameters(rig.model) + step[12:])
+    return Rig(rig.placement, model, rig.T_mount_cam @ _motion(step[:6]), rig.T_far_board @ _motion(step[6:12]))
 
 
 def _motion(step: FloatArray) -> FloatArray:
     return frames.transform(step[:3], frames.rotation_from_vector(step[3:]))
 
 
-def fit_rig(views: Sequence[PosedView], start: Rig, noise: Noise, *, mount: bool = True, fixed: bool = False) -> Fit:
-    """Fits board and, with `mount`, camera to views; the noise is estimated too unless it is `fixed`.
+@dataclass(frozen=True)
+class _Problem:
+    """What a fit is about, and the noise it reckons with."""
+
+    views: Sequence[PosedView]
+    noise: Noise
+    mount: bool
+    lens: LensPrior | None
+
+    @property
+    def num_free(self) -> int:
+        return (12 if self.mount else 6) + (0 if self.lens is None else 9)
+
+    def slopes(self, part: Residual) -> FloatArray:
+        """Derivatives (2N, F) of a view by all that is free."""
+        columns = [part.mount, part.board] if self.mount else [part.board]
+        return np.hstack(columns if self.lens is None else [*columns, part.lens])
+
+
+def fit_rig(
+    views: Sequence[PosedView], start: Rig, noise: Noise, *, mount: bool = True, fixed: bool = False,
+    lens: LensPrior | None = None,
+) -> Fit:  # fmt: skip
+    """Fits board and, with `mount`, camera to views, and with a prior the lens; `fixed` leaves the noise as it is.
 
     Raises:
         CalibrationError: the views do not determine the parameters.
+        ValueError: a lens is to be fitted without the mount.
     """
+    if lens is not None and not mount:
+        raise ValueError("a lens is fitted with the mount only")
     rig, result = start, None
     for _ in range(1 if fixed else _NOISE_ROUNDS):
-        rig = _converge(views, rig, noise, mount)
-        result = _summary(views, rig, noise, mount)
+        problem = _Problem(views, noise, mount, lens)
+        rig = _converge(problem, rig)
+        result = _summary(problem, rig)
         if fixed:
             break
         updated = _better_noise(views, result, 12 if mount else 6)
@@ -156,17 +191,17 @@ def fit_rig(views: Sequence[PosedView], start: Rig, noise: Noise, *, mount: bool
     return result
 
 
-def _converge(views: Sequence[PosedView], rig: Rig, noise: Noise, mount: bool) -> Rig:
+def _converge(problem: _Problem, rig: Rig) -> Rig:
     """Levenberg-Marquardt."""
-    damping, cost = 1e-4, _cost(views, rig, noise)
+    damping, cost = 1e-4, _cost(problem, rig)
     for _ in range(_ITERATIONS):
-        H, g = _normal_equations(views, rig, noise, mount)[:2]
+        H, g = _normal_equations(problem, rig)
         try:
             step = np.asarray(np.linalg.solve(H + damping * np.diag(np.diag(H)), g), dtype=np.float64)
         except np.linalg.LinAlgError:
             raise CalibrationError(_UNDETERMINED) from None
         trial = moved(rig, step)
-        trial_cost = _cost(views, trial, noise)
+        trial_cost = _cost(problem, trial)
         if trial_cost <= cost:
             gain, rig, cost, damping = cost - trial_cost, trial, trial_cost, max(0.2 * damping, 1e-12)
             if gain <= _CONVERGED * max(cost, 1.0):
@@ -192,18 +227,21 @@ def _whitened(view: PosedView, rig: Rig, noise: Noise) -> tuple[FloatArray, Resi
     return np.linalg.cholesky(C), part
 
 
-def _cost(views: Sequence[PosedView], rig: Rig, noise: Noise) -> float:
+def _cost(problem: _Problem, rig: Rig) -> float:
     """Squared whitened residuals; infinite where a corner lies behind the camera.
 
     The covariance is that of the nominal noise at this rig; it changes little within a fit.
     """
     total = 0.0
-    for view in views:
-        L, part = _whitened(view, rig, noise)
+    for view in problem.views:
+        L, part = _whitened(view, rig, problem.noise)
         if not np.isfinite(part.r).all() or _behind(view, rig):
             return float("inf")
         white = np.linalg.solve(L, part.r)
         total += float(white @ white)
+    if problem.lens is not None:
+        off = lens_parameters(rig.model) - lens_parameters(problem.lens.model)
+        total += float(off @ _inverse(problem.lens.covariance) @ off)
     return total
 
 
@@ -211,29 +249,36 @@ def _behind(view: PosedView, rig: Rig) -> bool:
     return bool((frames.apply(rig.T_cam_board(view.T_base_tcp), view.points_m)[:, 2] <= 1e-6).any())
 
 
-def _normal_equations(
-    views: Sequence[PosedView], rig: Rig, noise: Noise, mount: bool
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    size = 12 if mount else 6
-    H, g, cross = np.zeros((size, size)), np.zeros(size), np.zeros((size, 9))
-    for view in views:
-        L, part = _whitened(view, rig, noise)
-        J = np.linalg.solve(L, np.hstack([part.mount, part.board]) if mount else part.board)
+def _normal_equations(problem: _Problem, rig: Rig) -> tuple[FloatArray, FloatArray]:
+    H, g = np.zeros((problem.num_free, problem.num_free)), np.zeros(problem.num_free)
+    for view in problem.views:
+        L, part = _whitened(view, rig, problem.noise)
+        J = np.linalg.solve(L, problem.slopes(part))
         H += J.T @ J
         g += J.T @ np.linalg.solve(L, part.r)
-        cross += J.T @ np.linalg.solve(L, part.lens)
-    return H, g, cross
+    if problem.lens is not None:
+        known = _inverse(problem.lens.covariance)
+        H[12:, 12:] += known
+        g[12:] += known @ (lens_parameters(problem.lens.model) - lens_parameters(rig.model))
+    return H, g
 
 
-def _summary(views: Sequence[PosedView], rig: Rig, noise: Noise, mount: bool) -> Fit:
-    H, _, cross = _normal_equations(views, rig, noise, mount)
+def _inverse(covariance: FloatArray) -> FloatArray:
+    """Of a covariance whose parameters differ by many orders of magnitude; what varies together stays together."""
+    scale = 1.0 / np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+    values, vectors = np.linalg.eigh(covariance * np.outer(scale, scale))
+    return np.asarray(np.outer(scale, scale) * ((vectors / np.maximum(values, _LEAST_EIGENVALUE)) @ vectors.T))
+
+
+def _summary(problem: _Problem, rig: Rig) -> Fit:
+    H, _ = _normal_equations(problem, rig)
     scale = 1.0 / np.sqrt(np.maximum(np.diag(H), 1e-300))
     values, vectors = np.linalg.eigh(H * np.outer(scale, scale))
-    if values[0] < 1e-10:
+    if values[0] < _LEAST_EIGENVALUE:
         raise CalibrationError(_UNDETERMINED)
     covariance = np.outer(scale, scale) * ((vectors / values) @ vectors.T)
-    surprise = np.array([_tool_error(view, rig, noise)[2] for view in views])
-    return Fit(rig, noise, covariance, -covariance @ cross, surprise)
+    surprise = np.array([_tool_error(view, rig, problem.noise)[2] for view in problem.views])
+    return Fit(rig, problem.noise, covariance, surprise)
 
 
 def _tool_error(view: PosedView, rig: Rig, noise: Noise) -> tuple[FloatArray, FloatArray, float]:
