@@ -71,6 +71,7 @@ def show_mount(config: CalibrateConfig, gathered: Gathered, result: HandEyeResul
             ("rotation, quaternion x y z w", f"{qx:.5f} {qy:.5f} {qz:.5f} {qw:.5f}"),
             ("standard deviation along the camera's axes", f"{sd[0]:.2f} {sd[1]:.2f} {sd[2]:.2f} mm"),
             ("about the camera's axes", f"{sd[3]:.3f} {sd[4]:.3f} {sd[5]:.3f} degrees"),
+            ("focal lengths, fitted along", f"{result.rig.model.fx:.1f} {result.rig.model.fy:.1f} px"),
             ("views, left out", f"{len(result.views)}, {len(result.rejected)}"),
             ("error on the views, on unseen views", f"{result.error_px:.2f} px, {result.held_out_px:.2f} px"),
             ("noise of a corner", f"{noise.corner_px:.2f} px"),

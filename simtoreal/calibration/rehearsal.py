@@ -167,7 +167,7 @@ def _wrist_pose(truth: Truth, plan: RehearsalPlan, rng: np.random.Generator) -> 
 def _held_pose(rng: np.random.Generator) -> FloatArray:
     """A tool pose that shows a held board to a camera beside the cell, leaning to every side."""
     lean = frames.rotation_from_vector((rng.uniform(-0.6, 0.6), rng.uniform(-0.9, 0.2), rng.uniform(-0.6, 0.6)))
-    position = np.array([0.5, 0.0, 0.32]) + rng.uniform(-1.0, 1.0, 3) * (0.12, 0.18, 0.10)
+    position = np.array([0.5, 0.0, 0.32]) + rng.uniform(-1.0, 1.0, 3) * (0.20, 0.20, 0.14)
     return frames.transform(position, lean @ np.diag([1.0, -1.0, -1.0]))
 
 

@@ -1,15 +1,20 @@
 """The mount of a camera: within a millimetre of the truth, honest about it, and loud where the poses are wrong."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from board_sessions import MODEL, Placement, record_of, rig_of, session
+from board_sessions import MODEL, SPEC, Placement, record_of, rig_of, session
 
 from simtoreal import frames
 from simtoreal.calibration.closed_forms import far_end, solve_all
 from simtoreal.calibration.diagnosis import mix_up, wrong_board_size
 from simtoreal.calibration.errors import CalibrationError
 from simtoreal.calibration.hand_eye import HandEyeResult, fit_hand_eye
-from simtoreal.calibration.reprojection import board_in_camera, moved, residual
+from simtoreal.calibration.keeping import with_mount
+from simtoreal.calibration.reprojection import LensPrior, board_in_camera, fit_rig, moved, residual
+from simtoreal.calibration.reprojection import Noise as FitNoise
+from simtoreal.camera_record import CameraRecord, LensFit, lens_parameters
 
 
 def fitted(placement: Placement, seed: int, views=None) -> HandEyeResult:
@@ -26,9 +31,9 @@ def error_of(result: HandEyeResult) -> np.ndarray:
 def test_derivatives_are_those_of_the_pixels(placement: Placement):
     view, rig = session(placement, 0, num=1)[0], rig_of(placement)
     at, step = residual(view, rig), 1e-6
-    for k in range(12):
-        by_rig = (at.r - residual(view, moved(rig, step * np.eye(12)[k])).r) / step
-        np.testing.assert_allclose(by_rig, np.hstack([at.mount, at.board])[:, k], rtol=1e-3, atol=0.02)
+    for k in range(21):
+        by_rig = (at.r - residual(view, moved(rig, step * np.eye(21)[k])).r) / step
+        np.testing.assert_allclose(by_rig, np.hstack([at.mount, at.board, at.lens])[:, k], rtol=1e-3, atol=0.02)
     for k in range(6):
         shift = step * np.eye(6)[k]
         T = view.T_base_tcp @ frames.transform(shift[:3], frames.rotation_from_vector(shift[3:]))
@@ -126,3 +131,41 @@ def test_a_board_of_another_size_is_recognized_by_the_motion_of_the_robot():
     assert wrong_board_size(views, MODEL, "wrist") == ""
     larger = [view._replace(points_m=1.1 * view.points_m) for view in views]
     assert "0.9" in wrong_board_size(larger, MODEL, "wrist")
+
+
+def astray(placement: Placement, frac: float) -> CameraRecord:
+    """A camera whose focal lengths are off by a share that their covariance allows."""
+    model = replace(MODEL, fx=(1.0 + frac) * MODEL.fx, fy=(1.0 + frac) * MODEL.fy)
+    std = np.array([3.0, 3.0, 0.5, 0.5, 1e-3, 1e-3, 1e-5, 1e-5, 1e-3])
+    covariance = np.diag(std**2)
+    covariance[0, 1] = covariance[1, 0] = 0.99 * std[0] * std[1]
+    rows = tuple(map(tuple, covariance.tolist()))
+    fit = LensFit(rows, 20, 0, 0.2, "2026-01-01T00:00:00+00:00", measured=tuple(lens_parameters(model).tolist()))
+    return CameraRecord(placement, "rgb", model, lens_fit=fit)
+
+
+@pytest.mark.parametrize("placement", ["wrist", "external"])
+def test_the_motion_of_the_arm_mends_a_focal_length_that_is_a_little_off(placement: Placement):
+    views, camera = session(placement, 7), astray(placement, 0.005)
+    taken_as_is = fit_hand_eye(views, replace(camera, lens_fit=None), placement, np.random.default_rng(0))
+    result = fit_hand_eye(views, camera, placement, np.random.default_rng(0))
+    assert abs(result.rig.model.fx / MODEL.fx - 1.0) < 0.002
+    assert np.linalg.norm(error_of(result)[:3]) < min(0.0015, np.linalg.norm(error_of(taken_as_is)[:3]))
+    assert error_of(result) @ np.linalg.solve(result.covariance, error_of(result)) < 22.5  # 99.9 % of chi square
+
+
+def test_measuring_the_mount_again_starts_from_the_lens_as_its_own_pictures_have_it():
+    views, camera = session("external", 8), astray("external", 0.005)
+    result = fit_hand_eye(views, camera, "external", np.random.default_rng(0))
+    kept = with_mount(camera, result, SPEC)
+    assert kept.model == result.rig.model != camera.model
+    assert kept.lens_fit == camera.lens_fit
+    again = fit_hand_eye(views, kept, "external", np.random.default_rng(0))
+    np.testing.assert_allclose(again.rig.T_mount_cam, result.rig.T_mount_cam, atol=1e-6)
+    np.testing.assert_allclose(again.covariance, result.covariance, rtol=1e-3)
+
+
+def test_a_lens_without_a_mount_is_not_fitted():
+    prior = LensPrior(MODEL, np.eye(9))
+    with pytest.raises(ValueError, match="with the mount only"):
+        fit_rig(session("wrist", 0), rig_of("wrist"), FitNoise(0.3, 1e-3, 1e-3), mount=False, lens=prior)
