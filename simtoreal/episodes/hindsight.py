@@ -6,7 +6,7 @@ closing that held something, and by every failed one before that.
 
 A label is true only for what has not moved since. So each frame is compared with what the cameras saw last before the
 jaws closed (see `table_patches`); one motion ends the labels of all frames before it, a doubt that of its own frame.
-What the jaws themselves pushed aside as they closed is seen in the pictures taken meanwhile (see `jaw_pictures`).
+What the jaws themselves moved as they closed is seen in the pictures taken before and after (see `jaw_pictures`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 from simtoreal.episodes.arm_tracks import ArmTracks, FloatArray, StoredEpisode, arm_tracks
 from simtoreal.episodes.grasp_attempts import Attempt, AttemptConfig, Outcome, find_attempts
 from simtoreal.episodes.grasp_views import GraspView, PosedImage, Sight, posed, view_grasp
-from simtoreal.episodes.jaw_pictures import JawPicture, JawPictureConfig, jaw_picture, pushed_m
+from simtoreal.episodes.jaw_pictures import JawPicture, JawPictureConfig, changed_m2, jaw_picture
 from simtoreal.episodes.records import EpisodeFrame
 from simtoreal.episodes.table_patches import (
     Comparison,
@@ -195,7 +195,7 @@ def _trust(number: int, attempts: Sequence[Attempt], seen: Sequence[_Seen], conf
 
 
 def _pushed(number: int, attempt: Attempt, seen: Sequence[_Seen], config: HindsightConfig) -> str:
-    """Whether the jaws pushed what they hold, which no picture taken before they closed shows.
+    """Whether the jaws moved what they hold as they closed, which no picture taken before shows.
 
     Where no picture tells, the label stays: few closings push a thing far, and good episodes are few as well.
     """
@@ -203,8 +203,8 @@ def _pushed(number: int, attempt: Attempt, seen: Sequence[_Seen], config: Hindsi
     for frame in seen:
         for name, picture in frame.jaws.get(number, {}).items():
             pictures.setdefault(name, []).append(picture)
-    far_m = max((pushed_m(found, attempt.width_m, config.jaws) or 0.0 for found in pictures.values()), default=0.0)
-    return "the jaws pushed it as they closed" if far_m > config.jaws.max_push_m else ""
+    changed = max((changed_m2(found, attempt.width_m, config.jaws) or 0.0 for found in pictures.values()), default=0.0)
+    return "the jaws moved it as they closed" if changed > config.jaws.max_changed_m2 else ""
 
 
 def _references(

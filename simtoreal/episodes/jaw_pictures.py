@@ -1,8 +1,12 @@
-"""The place between the jaws in pictures taken while they close, and how far what they hold went meanwhile.
+"""The place between the jaws before and after they close, and how much of it only a motion explains.
 
-Jaws push and turn a thing until it lies between them, out of sight of all pictures taken before. So what lies between
-them once they have stopped is followed back, picture by picture, to where it was before they began. The pictures are
-laid on a grid in the plane of the grasp first, which takes the motion of the camera out, and makes cells of pixels.
+Jaws push and turn a thing until it lies between them, out of sight of all pictures taken before. The hand stands still
+meanwhile, so what it sees beyond its fingers stays as it is unless something moved. The pictures are laid on a grid in
+the plane of the grasp, which takes out what motion of the camera there is, and makes cells of pixels. A cell that
+looks like nothing within a small shift in the other picture counts as changed.
+
+To follow what lies there (optical flow, matched patches, points) says less: things have little texture, turn about the
+jaws, and flow follows the fingers.
 """
 
 from collections.abc import Sequence
@@ -20,7 +24,11 @@ from simtoreal.episodes.table_patches import shades_of
 
 
 class JawPicture(NamedTuple):
-    """The plane of a grasp as a picture shows it: columns go along the closing direction, the grasp in the middle."""
+    """The plane of a grasp as a picture shows it, the grasp in the middle.
+
+    Columns go along the closing direction, rows to the side of the camera: on the other side hand and fingers, which
+    reach up from the plane, hide what lies behind them.
+    """
 
     shades: NDArray[np.uint8]  # (N, N), grey
     is_seen: NDArray[np.bool_]  # (N, N)
@@ -28,50 +36,56 @@ class JawPicture(NamedTuple):
 
 @dataclass(frozen=True)
 class JawPictureConfig:
-    """Which pictures are looked at, where, and how far is too far."""
+    """Which pictures are looked at, where, and how much of a change is too much."""
 
     around_s: float = 0.1  # before and after the closing, from where pictures count as well
     half_m: float = 0.05  # of a picture
     cell_m: float = 0.001
-    beside_m: float = 0.025  # across the closing direction from the middle, what is followed
-    min_cells: int = 20  # that can be followed
-    max_push_m: float = 0.007  # what counts as moved is 10 mm; the median of what is followed is out by up to 3 mm
+    fingers_m: float = 0.017  # from the middle to the side of the camera, as far as fingers are in sight
+    pads_m: float = 0.003  # fingers begin this much before the measured width
+    hand_m: float = 0.020  # from the middle to the other side, from where the hand is in sight
+    shift_m: float = 0.006  # a change that this much of a shift explains is none
+    shade: int = 15  # of 255; what differs by less looks alike
+    min_seen_m2: float = 1e-4
+    max_changed_m2: float = 1.5e-4
 
 
 def jaw_picture(at: PosedImage, T_base_grasp: FloatArray, config: JawPictureConfig) -> JawPicture:
     """The surroundings of a grasp in its own plane; the picture must have colour."""
-    x, y = np.meshgrid(*2 * [_offsets(config)])
+    camera_y_m = float((frames.invert(T_base_grasp) @ at.T_base_cam)[1, 3])
+    offsets = _offsets(config)
+    x, y = np.meshgrid(offsets, -offsets if camera_y_m < 0.0 else offsets)
     seen = shades_of(frames.apply(T_base_grasp, np.stack([x, y, np.zeros_like(x)], axis=-1)), at)
     return JawPicture(np.nan_to_num(seen).astype(np.uint8), np.isfinite(seen))
 
 
-def pushed_m(pictures: Sequence[JawPicture], width_m: float, config: JawPictureConfig) -> float | None:
-    """How far what lies between the jaws in the last picture went since the first one; None where that is not seen.
+def changed_m2(pictures: Sequence[JawPicture], width_m: float, config: JawPictureConfig) -> float | None:
+    """How much of the place, fingers and hand left out, changed from the first picture to the last.
 
-    It is the median over all that is seen between the jaws, so a thing that turns about them hardly counts.
+    None where too little of it is seen in both. A light that changes in all of the picture is taken out.
     """
     if len(pictures) < 2:
         return None
-    offsets = np.abs(_offsets(config))
-    between = (offsets[:, None] <= config.beside_m) & (offsets[None, :] <= 0.5 * width_m) & pictures[-1].is_seen
-    if between.sum() < config.min_cells:
+    first, last = pictures[0], pictures[-1]
+    across, along = _offsets(config)[:, None], np.abs(_offsets(config))[None, :]
+    fingers = (across < config.fingers_m) & (along > 0.5 * width_m - config.pads_m)
+    seen = first.is_seen & last.is_seen & ~fingers & (across > -config.hand_m)
+    if seen.sum() * config.cell_m**2 < config.min_seen_m2:
         return None
-    return config.cell_m * float(np.median(np.linalg.norm(_followed_back(pictures), axis=-1)[between]))
+    before, after = (cv2.GaussianBlur(one.shades.astype(np.float32), (3, 3), 0) for one in (first, last))
+    after = after - float(np.median((after - before)[seen]))
+    changed = (_unlike(after, before, config) | _unlike(before, after, config)) & seen
+    return float(changed.sum()) * config.cell_m**2
+
+
+def _unlike(shades: NDArray[np.float32], others: NDArray[np.float32], config: JawPictureConfig) -> NDArray[np.bool_]:
+    """Cells that are darker or brighter than all that lies within a shift of them in another picture."""
+    size = 2 * round(config.shift_m / config.cell_m) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    darkest, brightest = cv2.erode(others, disc), cv2.dilate(others, disc)
+    return np.asarray((shades > brightest + config.shade) | (shades < darkest - config.shade))
 
 
 def _offsets(config: JawPictureConfig) -> FloatArray:
     reach = round(config.half_m / config.cell_m)
     return config.cell_m * np.arange(-reach, reach + 1, dtype=np.float64)
-
-
-def _followed_back(pictures: Sequence[JawPicture]) -> FloatArray:
-    """For each cell of the last picture (N, N, 2) by how many cells it lay elsewhere in the first one."""
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow.setFinestScale(0)  # the pictures are small
-    rows, columns = pictures[-1].shades.shape
-    home = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).astype(np.float32)
-    place = home.copy()
-    for index in range(len(pictures) - 1, 0, -1):
-        step = np.asarray(flow.calc(pictures[index].shades, pictures[index - 1].shades, None))  # type: ignore[call-overload]
-        place += cv2.remap(step, place[..., 0], place[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return (place - home).astype(np.float64)

@@ -1,4 +1,4 @@
-"""How far what lies between the jaws went, on pictures whose motion is known."""
+"""How much of what lies between the jaws changed, on pictures whose motion is known."""
 
 import cv2
 import numpy as np
@@ -7,8 +7,9 @@ from tabletop import T_TCP_CAM, K, picture
 
 from simtoreal import frames
 from simtoreal.episodes.grasp_views import PosedImage
-from simtoreal.episodes.jaw_pictures import JawPicture, JawPictureConfig, jaw_picture, pushed_m
+from simtoreal.episodes.jaw_pictures import JawPicture, JawPictureConfig, changed_m2, jaw_picture
 from simtoreal.episodes.records import FrameImage
+from simtoreal.episodes.table_patches import shades_of
 
 CONFIG = JawPictureConfig()
 WIDTH_M = 0.03
@@ -30,44 +31,68 @@ def moved(steps: list[tuple[float, float, float]]) -> list[JawPicture]:
     return made
 
 
-@pytest.mark.parametrize("way", [(0.0, 0.0), (12.0, 0.0), (-9.0, 5.0), (0.0, 8.0)])
-def test_the_way_of_what_is_between_the_jaws(way: tuple[float, float]) -> None:
-    steps = [(share * way[0], share * way[1], 0.0) for share in np.linspace(0.0, 1.0, 8)]
-    far_m = pushed_m(moved(steps), WIDTH_M, CONFIG)
-    assert far_m == pytest.approx(1e-3 * np.hypot(*way), abs=0.7e-3)
+def before_and_after(along: float, across: float, turn_deg: float) -> list[JawPicture]:
+    return moved([(0.0, 0.0, 0.0), (along, across, turn_deg)])
 
 
-def test_what_turns_between_the_jaws_hardly_counts() -> None:
-    far_m = pushed_m(moved([(0.0, 0.0, angle) for angle in np.linspace(0.0, 20.0, 8)]), WIDTH_M, CONFIG)
-    assert far_m is not None
-    assert far_m < CONFIG.max_push_m
+@pytest.mark.parametrize("motion", [(0.0, 0.0, 0.0), (4.0, 0.0, 0.0), (-3.0, 3.0, 0.0), (0.0, 0.0, 4.0)])
+def test_a_small_motion_explains_itself(motion: tuple[float, float, float]) -> None:
+    changed = changed_m2(before_and_after(*motion), WIDTH_M, CONFIG)
+    assert changed is not None
+    assert changed < 0.3 * CONFIG.max_changed_m2
 
 
-def test_fingers_that_close_beside_it_are_no_push() -> None:
-    pictures = moved([(0.0, 0.0, 0.0)] * 8)
-    for index, at_once in enumerate(pictures):
-        edge = 20 + 2 * index
+@pytest.mark.parametrize("motion", [(12.0, 0.0, 0.0), (-9.0, 8.0, 0.0), (0.0, 0.0, 25.0)])
+def test_a_large_motion_and_a_turn_do_not(motion: tuple[float, float, float]) -> None:
+    changed = changed_m2(before_and_after(*motion), WIDTH_M, CONFIG)
+    assert changed is not None
+    assert changed > CONFIG.max_changed_m2
+
+
+def test_fingers_that_close_beside_it_are_no_change() -> None:
+    pictures = moved([(0.0, 0.0, 0.0)] * 2)
+    for at_once, edge in zip(pictures, (20, 34), strict=True):
         at_once.shades[40:60, :edge] = at_once.shades[40:60, 101 - edge :] = 230
-    far_m = pushed_m(pictures, WIDTH_M, CONFIG)
-    assert far_m is not None
-    assert far_m < 1e-3
+    assert changed_m2(pictures, WIDTH_M, CONFIG) == 0.0
+
+
+def test_a_light_that_changes_is_no_change() -> None:
+    before, after = moved([(0.0, 0.0, 0.0)] * 2)
+    brighter = after._replace(shades=np.minimum(after.shades.astype(int) + 30, 255).astype(np.uint8))
+    assert (changed_m2([before, brighter], WIDTH_M, CONFIG) or 0.0) < 0.3 * CONFIG.max_changed_m2
 
 
 def test_without_two_pictures_of_the_place_nothing_is_known() -> None:
     pictures = moved([(0.0, 0.0, 0.0)] * 2)
-    assert pushed_m(pictures[:1], WIDTH_M, CONFIG) is None
-    assert (
-        pushed_m([pictures[0], pictures[1]._replace(is_seen=np.zeros((101, 101), dtype=bool))], WIDTH_M, CONFIG) is None
-    )
+    unseen = pictures[1]._replace(is_seen=np.zeros((101, 101), dtype=bool))
+    assert changed_m2(pictures[:1], WIDTH_M, CONFIG) is None
+    assert changed_m2([pictures[0], unseen], WIDTH_M, CONFIG) is None
 
 
-def test_the_motion_of_the_camera_is_taken_out() -> None:
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_motion_of_the_camera_is_taken_out(turned: bool) -> None:
     T_base_grasp = frames.top_down([0.5, 0.0, 0.04], 0.4)  # at the height of the top of the box
     pictures = []
-    for lift_m in (0.0, 0.005, 0.01):
+    for lift_m in (0.0, 0.01):
         T_base_cam = frames.transform([0.0, 0.0, lift_m]) @ T_base_grasp @ T_TCP_CAM
         rgb, _ = picture(T_base_cam, (0.5, 0.0))
-        pictures.append(jaw_picture(PosedImage(FrameImage(0.0, rgb), K, None, T_base_cam, True), T_base_grasp, CONFIG))
-    far_m = pushed_m(pictures, WIDTH_M, CONFIG)
-    assert far_m is not None
-    assert far_m < 1.5e-3
+        at = PosedImage(FrameImage(0.0, rgb), K, None, T_base_cam, True)
+        # Told from the other side of the hand, the same grasp gives the same picture, mirrored.
+        half_turn = frames.top_down([0.5, 0.0, 0.04], 0.4 + np.pi)
+        pictures.append(jaw_picture(at, half_turn if turned else T_base_grasp, CONFIG))
+    changed = changed_m2(pictures, WIDTH_M, CONFIG)
+    assert changed is not None
+    assert changed < 0.3 * CONFIG.max_changed_m2
+
+
+def test_rows_go_to_the_side_of_the_camera() -> None:
+    T_base_grasp, half_turn = (frames.top_down([0.5, 0.0, 0.04], yaw) for yaw in (0.4, 0.4 + np.pi))
+    T_base_cam = T_base_grasp @ T_TCP_CAM
+    rgb, _ = picture(T_base_cam, (0.5, 0.0))
+    at = PosedImage(FrameImage(0.0, rgb), K, None, T_base_cam, True)
+    one, other = (jaw_picture(at, T, CONFIG).shades.astype(int) for T in (T_base_grasp, half_turn))
+    assert np.abs(one - other[:, ::-1]).max() <= 1
+    turned = T_TCP_CAM[1, 3] < 0.0
+    point = frames.apply(T_base_grasp, np.array([0.0, -0.03 if turned else 0.03, 0.0]))
+    seen = shades_of(point[None, None], at)
+    assert abs(int(one[80, 50]) - float(seen[0, 0])) <= 1
