@@ -183,9 +183,7 @@ def _safe_error(view: PosedView, rig: Rig) -> float:
     return error_px(view, rig) if (depth > 1e-3).all() else 1e6
 
 
-def _without_outliers(
-    views: Sequence[PosedView], start: Rig, lens: LensPrior | None
-) -> tuple[Fit, list[PosedView]]:
+def _without_outliers(views: Sequence[PosedView], start: Rig, lens: LensPrior | None) -> tuple[Fit, list[PosedView]]:
     """Leaves out the most surprising view until none is, starting from the half that fits best."""
     errors = np.array([_safe_error(view, start) for view in views])
     order = np.argsort(errors)

@@ -56,8 +56,8 @@ def with_mount(camera: CameraRecord, result: HandEyeResult, board: BoardSpec) ->
         board_pose=MountPose.of(result.rig.T_far_board),
     )
     return CameraRecord(
-        result.rig.placement, camera.modality, result.rig.model, MountPose.of(result.rig.T_mount_cam), camera.lens_fit, fit,
-        board,
+        result.rig.placement, camera.modality, result.rig.model, MountPose.of(result.rig.T_mount_cam), camera.lens_fit,
+        fit, board,
     )  # fmt: skip
 
 

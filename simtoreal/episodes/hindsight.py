@@ -30,6 +30,8 @@ from simtoreal.episodes.table_patches import (
 
 _FAILED = (Outcome.EMPTY, Outcome.SLIPPED)
 _LABELS = (Outcome.HELD, *_FAILED)
+_DOUBT = "pictures cannot tell whether it moved"
+_SAYS = {Verdict.STILL: "", Verdict.DOUBT: _DOUBT, Verdict.MOVED: "it moved afterwards"}
 
 
 class FramedEpisode(StoredEpisode, Protocol):
@@ -47,6 +49,9 @@ class HindsightConfig:
     jaws: JawPictureConfig = field(default_factory=JawPictureConfig)
     num_references: int = 3  # last frames before a closing that show the place
     max_reference_age_s: float = 3.0  # before the closing; what was seen earlier says little
+    unsure_s: float = (
+        0.25  # after a motion was seen, for which shades do not show that it is over: most are the table's
+    )
 
 
 class GraspLabel(NamedTuple):
@@ -173,25 +178,37 @@ def _trust(number: int, attempts: Sequence[Attempt], seen: Sequence[_Seen], conf
     references, first = _references(number, attempts, seen, config)
     why = ["after the jaws closed"] * len(seen)
     ended = _pushed(number, attempt, seen, config)  # why nothing earlier can be labelled
+    by_shade = set[int]()
     for index in reversed(range(len(seen))):
         if seen[index].t_s >= attempt.closes_s:
             continue
-        holds = next((other for other in attempts[:number] if other.begins_s <= seen[index].t_s < other.ends_s), None)
-        if holds is not None:
+        if any(other.begins_s <= seen[index].t_s < other.ends_s for other in attempts[:number]):
             why[index] = "the jaws were closed"
-            continue
-        if not references:
+        elif ended or not references:
             why[index] = ended or "no calibrated camera showed the place before the jaws closed"
-        elif ended:
-            why[index] = ended
         elif index >= first and not seen[index].patches[number]:
             why[index] = ""  # hidden by the hand, on its way from what was compared to the closing
         else:
-            verdict = _verdict(seen[index].patches[number], references, config)
-            why[index] = {Verdict.STILL: "", Verdict.DOUBT: "pictures cannot tell whether it moved"}.get(verdict, "")
-            if verdict is Verdict.MOVED:
-                why[index] = ended = "it moved afterwards"
+            found = _compared(seen[index].patches[number], references, config)
+            why[index] = _SAYS[found.verdict]
+            if found.verdict is Verdict.STILL and found.by == "shade":
+                by_shade.add(index)
+            elif found.verdict is Verdict.MOVED:
+                ended = why[index]
+                _doubt_what_follows(index, why, by_shade, seen, config)
     return why
+
+
+def _doubt_what_follows(
+    index: int, why: list[str], by_shade: set[int], seen: Sequence[_Seen], config: HindsightConfig
+) -> None:
+    """Takes the labels that only shades speak for, right after a motion that a frame shows, and the doubt after it."""
+    last = index
+    while why[last + 1] == _DOUBT:
+        last += 1
+    for later in by_shade:
+        if seen[later].t_s - seen[last].t_s < config.unsure_s:
+            why[later] = _DOUBT
 
 
 def _pushed(number: int, attempt: Attempt, seen: Sequence[_Seen], config: HindsightConfig) -> str:
@@ -224,17 +241,17 @@ def _references(
     return {name: merged([patch for _, patch in found]) for name, found in last.items()}, first
 
 
-def _verdict(
+def _compared(
     patches: Mapping[str, TablePatch], references: Mapping[str, TablePatch], config: HindsightConfig
-) -> Verdict:
-    """One camera that saw a motion is enough; one must have seen that there was none."""
-    found: list[Comparison] = [
-        compare(patches[name], references[name], config.patches) for name in patches.keys() & references.keys()
-    ]
-    verdicts = {comparison.verdict for comparison in found}
-    if Verdict.MOVED in verdicts:
-        return Verdict.MOVED
-    return Verdict.STILL if Verdict.STILL in verdicts else Verdict.DOUBT
+) -> Comparison:
+    """What tells most: one camera that saw a motion is enough; one must have seen that there was none."""
+    found = [compare(patches[name], references[name], config.patches) for name in patches.keys() & references.keys()]
+    order = [(Verdict.MOVED, "height"), (Verdict.MOVED, "shade"), (Verdict.STILL, "height"), (Verdict.STILL, "shade")]
+    for verdict, by in order:
+        for comparison in found:
+            if comparison.verdict is verdict and comparison.by == by:
+                return comparison
+    return Comparison(Verdict.DOUBT, float("nan"), float("nan"), "nothing")
 
 
 # --- labels

@@ -72,8 +72,8 @@ def changed_m2(pictures: Sequence[JawPicture], width_m: float, config: JawPictur
     seen = first.is_seen & last.is_seen & ~fingers & (across > -config.hand_m)
     if seen.sum() * config.cell_m**2 < config.min_seen_m2:
         return None
-    before, after = (cv2.GaussianBlur(one.shades.astype(np.float32), (3, 3), 0) for one in (first, last))
-    after = after - float(np.median((after - before)[seen]))
+    before, after = (np.asarray(cv2.GaussianBlur(one.shades, (3, 3), 0), dtype=np.float32) for one in (first, last))
+    after -= np.median((after - before)[seen])
     changed = (_unlike(after, before, config) | _unlike(before, after, config)) & seen
     return float(changed.sum()) * config.cell_m**2
 
