@@ -265,11 +265,12 @@ def harmful_try(source: Path, what: tuple[str, str, int], effort: Effort) -> dic
 
 
 def main() -> None:
-    """Runs what was asked for, writes benchmarks/results/transfer*.json and prints the table."""
+    """Runs what was asked for, writes benchmarks/results/transfer*.json and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="minutes, to see that it works; not a figure")
     parser.add_argument("--harmful", action="store_true", help="fine-tune on spoiled episodes instead")
-    parser.add_argument("--realities", nargs="*", default=["default", "harsh"], help="shipped realities or YAML files")
+    parser.add_argument("--realities", nargs="*", default=["default", "harsh"],
+                        help="shipped realities or YAML files; none leaves only the curve")  # fmt: skip
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--curve", nargs="*", default=["harsh"], help="realities for the learning curve; none skips it")
     arguments = parser.parse_args()
@@ -278,8 +279,11 @@ def main() -> None:
         save("transfer_harmful", harmful_rows(effort), arguments.quick)
         return
     rows = [row for reality in arguments.realities for row in reality_rows(reality, arguments.seeds, effort)]
-    rows += [row for reality in arguments.curve for row in curve_rows(reality, arguments.seeds, effort)]
-    save("transfer", rows, arguments.quick)
+    if rows:
+        save("transfer", rows, arguments.quick)
+    rows = [row for reality in arguments.curve for row in curve_rows(reality, arguments.seeds, effort)]
+    if rows:
+        save("transfer_curve", rows, arguments.quick)
 
 
 if __name__ == "__main__":
