@@ -19,7 +19,7 @@ from simtoreal.runtime import Step
 MOVED_EVERY = 3  # episodes; in this share of them somebody reaches into the cell
 _EARLIEST, _LATEST = 8, 45  # steps; the arm is on its way to the object
 _MOVED_M = (0.015, 0.06)
-_SEED = 41  # of scenes, and of who moves what: the labelling was made on others
+_SEED = 49  # of scenes, and of who moves what: the labelling was made on others
 _CLEAR_M = 0.07  # nobody reaches under a hand that is this close
 
 
