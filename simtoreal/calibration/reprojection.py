@@ -200,8 +200,7 @@ def _converge(problem: _Problem, rig: Rig) -> Rig:
             step = np.asarray(np.linalg.solve(H + damping * np.diag(np.diag(H)), g), dtype=np.float64)
         except np.linalg.LinAlgError:
             raise CalibrationError(_UNDETERMINED) from None
-        trial = moved(rig, step)
-        trial_cost = _cost(problem, trial)
+        trial, trial_cost = _tried(problem, rig, step)
         if trial_cost <= cost:
             gain, rig, cost, damping = cost - trial_cost, trial, trial_cost, max(0.2 * damping, 1e-12)
             if gain <= _CONVERGED * max(cost, 1.0):
@@ -211,6 +210,15 @@ def _converge(problem: _Problem, rig: Rig) -> Rig:
             if damping > 1e8:
                 break
     return rig
+
+
+def _tried(problem: _Problem, rig: Rig, step: FloatArray) -> tuple[Rig, float]:
+    """A rig after a step and its cost, which is infinite for a lens that cannot exist."""
+    try:
+        trial = moved(rig, step)
+    except ValueError:
+        return rig, float("inf")
+    return trial, _cost(problem, trial)
 
 
 _UNDETERMINED = (

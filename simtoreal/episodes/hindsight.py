@@ -49,9 +49,7 @@ class HindsightConfig:
     jaws: JawPictureConfig = field(default_factory=JawPictureConfig)
     num_references: int = 3  # last frames before a closing that show the place
     max_reference_age_s: float = 3.0  # before the closing; what was seen earlier says little
-    unsure_s: float = (
-        0.25  # after a motion was seen, for which shades do not show that it is over: most are the table's
-    )
+    unsure_s: float = 0.25  # after a motion: shades, most of which are the table's, do not show that it is over
 
 
 class GraspLabel(NamedTuple):
@@ -204,7 +202,7 @@ def _doubt_what_follows(
 ) -> None:
     """Takes the labels that only shades speak for, right after a motion that a frame shows, and the doubt after it."""
     last = index
-    while why[last + 1] == _DOUBT:
+    while last + 1 < len(why) and why[last + 1] == _DOUBT:
         last += 1
     for later in by_shade:
         if seen[later].t_s - seen[last].t_s < config.unsure_s:

@@ -169,3 +169,9 @@ def test_a_lens_without_a_mount_is_not_fitted():
     prior = LensPrior(MODEL, np.eye(9))
     with pytest.raises(ValueError, match="with the mount only"):
         fit_rig(session("wrist", 0), rig_of("wrist"), FitNoise(0.3, 1e-3, 1e-3), mount=False, lens=prior)
+
+
+def test_poses_that_contradict_the_lens_are_an_error_and_no_crash():
+    views = [view._replace(T_base_tcp=frames.invert(view.T_base_tcp)) for view in session("external", 2)]
+    with pytest.raises(CalibrationError):
+        fit_hand_eye(views, astray("external", 0.004), "external", np.random.default_rng(0))
