@@ -108,6 +108,12 @@ class RangeGroup:
         """Nominal value of the range `name`."""
         return float(type(self).__dataclass_fields__[name].metadata["nominal"])
 
+    @classmethod
+    def allowed(cls, name: str) -> tuple[float, float]:
+        """Lowest and highest value that the range `name` may have."""
+        low, high = cls.__dataclass_fields__[name].metadata["allowed"]
+        return float(low), float(high)
+
     def draw(self, name: str, rng: np.random.Generator) -> float:
         """One value of the range `name`."""
         chosen: Range = getattr(self, name)

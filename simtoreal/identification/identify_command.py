@@ -63,7 +63,8 @@ def find_out(config: IdentifyConfig, folder: Path, progress: Progress) -> tuple[
         control_hz = 1.0 / float(np.median(periods)) if periods else reader[0].info.fps
     study = combine(studied)
     replay = _match(study, robot, config.base, progress)
-    ranges = ranges_around(study.posterior, config.base, PYBULLET_LEAD_S if _is_foreign(study) else 0.0)
+    ranges, kept = ranges_around(study.posterior, config.base, PYBULLET_LEAD_S if _is_foreign(study) else 0.0)
+    study.unidentified.update(kept)
     identified = Identified(
         robot_name, control_hz, len(studied), study.posterior, study.unidentified, ranges, replay, str(folder)
     )

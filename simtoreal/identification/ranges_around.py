@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from simtoreal.envs.randomization import load_randomization
 from simtoreal.identification.posterior import reach_of_episodes
 from simtoreal.identified import ACTION_LATENCY, OBSERVATION_LATENCY, ROUND_TRIP, Posterior
@@ -13,11 +15,15 @@ _LEAST = {
     "timing.dropped_frame_frac": 0.01, "dynamics.tracking_lag_s": 0.008, "dynamics.gripper_speed_m_s": 0.01,
     "dynamics.standing_error_m": 0.0005,
 }  # fmt: skip
-_CEILING = {"timing.dropped_frame_frac": 0.9}
+# Within what a simulator can draw at all: with no picture, or with jaws that stand still, nothing is learned.
+_HIGHEST = {"timing.dropped_frame_frac": 0.9}
+_LOWEST = {"dynamics.gripper_speed_m_s": 0.01}
 
 
-def ranges_around(posterior: Mapping[str, Posterior], base: str, lead_s: float) -> dict[str, Any]:
-    """A randomization as plain data: `base`, and ranges for what is known.
+def ranges_around(
+    posterior: Mapping[str, Posterior], base: str, lead_s: float
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """A randomization as plain data: `base`, and ranges for what is known; and by quantity why one keeps its base's.
 
     Args:
         posterior: by quantity, `tracking_lag_s` as the simulator's arm has it among them.
@@ -39,18 +45,22 @@ def ranges_around(posterior: Mapping[str, Posterior], base: str, lead_s: float) 
         timing = load_randomization(base).timing
         seen_s = sum(timing.observation_latency_s.ends(0.0)) / 2.0
         ends["timing.action_latency_s"] = _shifted(reach_of_episodes(posterior[ROUND_TRIP]), lead_s - seen_s)
-    ranges: dict[str, Any] = {"base": base}
+    randomization, ranges, kept = load_randomization(base), dict[str, Any](base=base), dict[str, str]()
     for name, (low, high) in sorted(ends.items()):
         group, key = name.split(".")
+        lowest, highest = getattr(randomization, group).allowed(key)
+        lowest, highest = max(lowest, _LOWEST.get(name, lowest)), min(highest, _HIGHEST.get(name, highest))
+        if high < lowest or low > highest:
+            kept[key] = (
+                f"{low:.4g} to {high:.4g} is beyond the {lowest:g} to {highest:g} that can be simulated: check that "
+                f"tool poses, commands and times belong together; the range of randomization={base} is kept"
+            )
+            continue
         least, middle = _LEAST[name], 0.5 * (low + high)
-        low, high = max(0.0, min(low, middle - least)), max(high, middle + least)
-        high = min(high, _CEILING.get(name, 2.0))
-        floor = 0.01 if key == "gripper_speed_m_s" else 0.0
-        ranges.setdefault(group, {})[key] = f"=U({max(low, floor):.5g}, {max(high, low, floor):.5g})"
-    load_randomization(base).updated(
-        {key: value for key, value in ranges.items() if key != "base"}
-    )  # checks the ranges
-    return ranges
+        low, high = np.clip((min(low, middle - least), max(high, middle + least)), lowest, highest)
+        ranges.setdefault(group, {})[key] = f"=U({low:.5g}, {high:.5g})"
+    randomization.updated({key: value for key, value in ranges.items() if key != "base"})  # checks the ranges
+    return ranges, kept
 
 
 def _shifted(ends: tuple[float, float], by_s: float) -> tuple[float, float]:
