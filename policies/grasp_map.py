@@ -31,12 +31,6 @@ _NEIGHBOURS = np.ones((3, 3), np.uint8)
 _NEXT, _PREVIOUS = (np.roll(np.arange(NUM_YAWS), shift) for shift in (-1, 1))  # half a turn closes the circle
 
 
-class ViewGrasps(NamedTuple):
-    """Grasps as they appear in a view, one row each: (G, 6) u_px, v_px, height_m, yaw_rad, width_m, quality."""
-
-    rows: NDArray[np.float32]
-
-
 class Candidate(NamedTuple):
     """One decoded grasp."""
 

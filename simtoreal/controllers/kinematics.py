@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from simtoreal.controllers.extras import load
+from simtoreal.extras import load
 from simtoreal.schema import ConfigError, closest
 
 FloatArray = NDArray[np.float64]

@@ -19,7 +19,7 @@ from simtoreal.transfer.simulated import FRAMES_PER_SCENE
 from simtoreal.transfer.slices import by_slice, describe
 from simtoreal.transfer.strategy import SCRATCH, as_plain
 from simtoreal.transfer.training import Tuned
-from simtoreal.transfer.verdict import Evidence, Judgement, Verdict, judge
+from simtoreal.transfer.verdict import Evidence, Verdict, judge
 
 VERSION = 1
 _NOTICEABLE = 0.05  # change of an episode's miss that counts as better or worse
@@ -74,11 +74,6 @@ def write_ledger(findings: Findings) -> dict[str, Any]:
         }
     )
     return ledger
-
-
-def judgement_of(ledger: Mapping[str, Any]) -> Judgement:
-    """Verdict and reasons of a ledger."""
-    return Judgement(Verdict(ledger["verdict"]), list(ledger["reasons"]))
 
 
 def _evidence(findings: Findings, gain: Difference, forgotten: dict[str, Any] | None) -> Evidence:

@@ -14,8 +14,8 @@ from typing import Any
 from simtoreal.controllers.arm import ArmCommand, ArmState, checked_pose, checked_vector
 from simtoreal.controllers.background_gripper import BackgroundGripper
 from simtoreal.controllers.device_clock import DeviceClock
-from simtoreal.controllers.extras import load
 from simtoreal.controllers.link_errors import ArmStopped, LinkError
+from simtoreal.extras import load
 from simtoreal.schema import option, required
 
 _STOP_WAIT_S = 0.3

@@ -21,10 +21,10 @@ from simtoreal import frames
 from simtoreal.contracts import Picture
 from simtoreal.controllers.arm import ArmCommand, ArmState, checked_vector
 from simtoreal.controllers.arms.lerobot_keys import GripperKey, JointKey, WristKeys
-from simtoreal.controllers.extras import load
 from simtoreal.controllers.joint_arm import JointReading
 from simtoreal.controllers.link_errors import LinkError
 from simtoreal.controllers.mounted_camera import stale
+from simtoreal.extras import load
 from simtoreal.schema import ConfigError, option, required
 
 FloatArray = NDArray[np.float64]

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from simtoreal.controllers.extras import load
 from simtoreal.controllers.link_errors import LinkError
+from simtoreal.extras import load
 
 _REMEDY = "install ROS 2, and `source /opt/ros/DISTRO/setup.bash` before this program starts"
 

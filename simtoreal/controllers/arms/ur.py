@@ -18,8 +18,8 @@ from simtoreal.controllers.arm import ArmCommand, ArmState, checked_vector
 from simtoreal.controllers.arms.robotiq import RobotiqGripper, RobotiqSettings
 from simtoreal.controllers.background_gripper import BackgroundGripper
 from simtoreal.controllers.device_clock import DeviceClock
-from simtoreal.controllers.extras import load
 from simtoreal.controllers.link_errors import ArmStopped, LinkError
+from simtoreal.extras import load
 from simtoreal.schema import option, required
 
 FloatArray = NDArray[np.float64]

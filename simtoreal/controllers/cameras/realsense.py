@@ -16,8 +16,8 @@ from simtoreal.contracts import Picture
 from simtoreal.controllers.cameras.depth import metres
 from simtoreal.controllers.cameras.latest import LatestPicture
 from simtoreal.controllers.device_clock import DeviceClock
-from simtoreal.controllers.extras import load
 from simtoreal.controllers.link_errors import LinkError
+from simtoreal.extras import load
 from simtoreal.schema import option
 
 FloatArray = NDArray[np.float64]

@@ -1,20 +1,18 @@
 """Packages that only some importers need."""
 
-import importlib
-from types import ModuleType
+from typing import Any
 
 from simtoreal.episodes.importing.source import SourceError
+from simtoreal.extras import load
 
 
-def need(module: str, what: str) -> ModuleType:
+def need(module: str, what: str) -> Any:
     """Imports a package of the extra `importers`.
 
     Raises:
         SourceError: it is not installed; the message says how to install it.
     """
     try:
-        return importlib.import_module(module)
+        return load(module, f"reading {what}", "importers")
     except ModuleNotFoundError as error:
-        raise SourceError(
-            f"reading {what} needs {error.name}, which is not installed: pip install 'simtoreal[importers]'"
-        ) from error
+        raise SourceError(str(error)) from error

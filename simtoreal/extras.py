@@ -1,11 +1,11 @@
-"""Vendors' packages, imported when an adapter is used, with an error that says how to get them."""
+"""Packages that only some need, imported where they are used, with an error that says how to get them."""
 
 import importlib
 from typing import Any
 
 
 def load(module: str, what: str, remedy: str) -> Any:
-    """Imports a vendor's package; `remedy` is an extra of this package, or a sentence.
+    """Imports a package; `remedy` is an extra of this package, or a sentence.
 
     Raises:
         ModuleNotFoundError: it is not installed; the message says what to do.
