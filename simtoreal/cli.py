@@ -143,9 +143,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _dispatch(arguments)
+        status = _dispatch(arguments)
+        print(end="", flush=True)  # what was said last must not fail after this function has ended
+        return status
     except BrokenPipeError:  # `simtoreal evaluate --help | head`
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - Python flushes stdout once more at exit
+        _forget_stdout()
         return EXIT_ERROR
     except (ValueError, OSError, ModuleNotFoundError) as error:
         if os.environ.get(TRACEBACK_ENV) == "1":
@@ -154,6 +156,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         _say_error(_missing(missing) if missing and not missing.startswith("simtoreal") else _one_line(error))
         return EXIT_ERROR
+
+
+def _forget_stdout() -> None:
+    """Nobody reads it any more: what is left in its buffer goes nowhere when Python flushes it at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _dispatch(arguments: list[str]) -> int:

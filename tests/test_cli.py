@@ -283,8 +283,10 @@ def start(*arguments: str, **options: Any) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=root, **options)
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
-    process = start("evaluate", "--help", stdout=subprocess.PIPE)
+@pytest.mark.parametrize("words", [("evaluate", "--help"), ("--help",)], ids=["long", "short"])
+def test_a_reader_that_goes_away_is_no_error(words: tuple[str, ...]) -> None:
+    """A short text is still in the buffer when everything has been printed."""
+    process = start(*words, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.close()
     _, err = process.communicate(timeout=30)
