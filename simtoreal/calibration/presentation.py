@@ -15,6 +15,7 @@ from simtoreal.calibration.hand_eye import HandEyeResult
 from simtoreal.calibration.intrinsics import LensResult, error_picture
 from simtoreal.calibration.reprojection import residual
 from simtoreal.calibration.settings import CalibrateConfig
+from simtoreal.camera_record import lens_parameters
 from simtoreal.evaluation.charts import Curve, CurvePlot
 from simtoreal.evaluation.inspection_tables import terminal_table
 from simtoreal.evaluation.output_files import write_text_atomic
@@ -38,7 +39,7 @@ class _Page(NamedTuple):
 def show_lens(config: CalibrateConfig, gathered: Gathered, result: LensResult, console: Console) -> None:
     """Prints the lens and writes the page."""
     model, std = result.model, result.std
-    values = dict(zip(std, (model.fx, model.fy, model.cx, model.cy, *model.distortion), strict=True))
+    values = dict(zip(std, lens_parameters(model), strict=True))
     lens = Table(
         "Lens",
         ("parameter", "value", "standard deviation"),

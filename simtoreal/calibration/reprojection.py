@@ -18,6 +18,7 @@ and OpenCV only, as the robot's own check of its camera does.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import cv2
@@ -157,6 +158,13 @@ class _Problem:
     def num_free(self) -> int:
         return (12 if self.mount else 6) + (0 if self.lens is None else 9)
 
+    @cached_property
+    def lens_information(self) -> FloatArray:
+        """Inverse (9, 9) of the lens's covariance; what varies together stays together."""
+        assert self.lens is not None
+        scale, values, vectors = _scaled_eigen(self.lens.covariance)
+        return np.asarray(np.outer(scale, scale) * ((vectors / np.maximum(values, _LEAST_EIGENVALUE)) @ vectors.T))
+
     def slopes(self, part: Residual) -> FloatArray:
         """Derivatives (2N, F) of a view by all that is free."""
         columns = [part.mount, part.board] if self.mount else [part.board]
@@ -249,7 +257,7 @@ def _cost(problem: _Problem, rig: Rig) -> float:
         total += float(white @ white)
     if problem.lens is not None:
         off = lens_parameters(rig.model) - lens_parameters(problem.lens.model)
-        total += float(off @ _inverse(problem.lens.covariance) @ off)
+        total += float(off @ problem.lens_information @ off)
     return total
 
 
@@ -265,23 +273,21 @@ def _normal_equations(problem: _Problem, rig: Rig) -> tuple[FloatArray, FloatArr
         H += J.T @ J
         g += J.T @ np.linalg.solve(L, part.r)
     if problem.lens is not None:
-        known = _inverse(problem.lens.covariance)
-        H[12:, 12:] += known
-        g[12:] += known @ (lens_parameters(problem.lens.model) - lens_parameters(rig.model))
+        H[12:, 12:] += problem.lens_information
+        g[12:] += problem.lens_information @ (lens_parameters(problem.lens.model) - lens_parameters(rig.model))
     return H, g
 
 
-def _inverse(covariance: FloatArray) -> FloatArray:
-    """Of a covariance whose parameters differ by many orders of magnitude; what varies together stays together."""
-    scale = 1.0 / np.sqrt(np.maximum(np.diag(covariance), 1e-300))
-    values, vectors = np.linalg.eigh(covariance * np.outer(scale, scale))
-    return np.asarray(np.outer(scale, scale) * ((vectors / np.maximum(values, _LEAST_EIGENVALUE)) @ vectors.T))
+def _scaled_eigen(matrix: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Scale to a diagonal of ones, since parameters differ by orders of magnitude; eigenvalues, eigenvectors then."""
+    scale = 1.0 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+    values, vectors = np.linalg.eigh(matrix * np.outer(scale, scale))
+    return scale, values, vectors
 
 
 def _summary(problem: _Problem, rig: Rig) -> Fit:
     H, _ = _normal_equations(problem, rig)
-    scale = 1.0 / np.sqrt(np.maximum(np.diag(H), 1e-300))
-    values, vectors = np.linalg.eigh(H * np.outer(scale, scale))
+    scale, values, vectors = _scaled_eigen(H)
     if values[0] < _LEAST_EIGENVALUE:
         raise CalibrationError(_UNDETERMINED)
     covariance = np.outer(scale, scale) * ((vectors / values) @ vectors.T)
