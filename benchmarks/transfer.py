@@ -6,7 +6,8 @@
 - In every reality and with every seed: 20 episodes of the oracle with `random_train` are recorded, `simtoreal finetune`
   (`strategy=auto`) learns from them, and source, from scratch, fine-tuned and what ships meet the same scenes of
   `random_test` as the oracle, there and (source and fine-tuned) in the source simulator.
-- `simtoreal curve` in one reality, closed loop: real data and training time saved.
+- `simtoreal curve` in one reality, closed loop: real data and training time saved. Then training from scratch on all of
+  those episodes is given 4 and 16 times as many steps: how long does it take for what fine-tuning has on one episode?
 - With --harmful: 20 fine-tunings on spoiled episodes and labels (see harmful_episodes.py), verdict and what shipped.
 
 Everything is kept in runs/benchmarks/transfer as it ends: a run that was stopped goes on where it was.
@@ -22,8 +23,10 @@ import json  # noqa: E402
 import time  # noqa: E402
 from collections import Counter  # noqa: E402
 from collections.abc import Mapping, Sequence  # noqa: E402
-from dataclasses import dataclass  # noqa: E402
+from dataclasses import dataclass, replace  # noqa: E402
+from operator import itemgetter  # noqa: E402
 from pathlib import Path  # noqa: E402
+from statistics import fmean  # noqa: E402
 from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
@@ -43,10 +46,14 @@ from simtoreal.evaluation.runner import EvaluationPlan, run_evaluation  # noqa: 
 from simtoreal.evaluation.statistics import paired_difference, paired_ratio, wilson  # noqa: E402
 from simtoreal.preflight import find_bundle  # noqa: E402
 from simtoreal.progress import Progress  # noqa: E402
+from simtoreal.transfer.curve import TUNED, online, work_of  # noqa: E402
+from simtoreal.transfer.curve_points import Task, find_point  # noqa: E402
 from simtoreal.transfer.labels import Hindsight  # noqa: E402
 from simtoreal.transfer.online import Entrant, run_arm  # noqa: E402
 from simtoreal.transfer.pipeline import EXIT_HARMED, finetune  # noqa: E402
-from simtoreal.transfer.settings import FinetuneConfig  # noqa: E402
+from simtoreal.transfer.preparation import prepare  # noqa: E402
+from simtoreal.transfer.settings import CurveConfig, FinetuneConfig  # noqa: E402
+from simtoreal.transfer.strategy import SCRATCH, load_strategy  # noqa: E402
 
 FOLDER = Path("runs") / "benchmarks" / "transfer"
 OF_ORACLE = {"default": 0.95, "harsh": 0.90}
@@ -64,14 +71,16 @@ class Effort:
     curve_episodes: int
     sizes: str
     tries: int
+    patience: tuple[int, ...]  # times the usual steps from scratch
     folder: Path
     extra: tuple[str, ...] = ()  # settings of every fine-tuning
 
 
-FULL = Effort(20, 100, 60, "[0,1,2,5,10,20,40]", 20, FOLDER)
+FULL = Effort(20, 100, 60, "[0,1,2,5,10,20,40]", 20, (4, 16), FOLDER)
 QUICK = Effort(
-    5, 6, 6, "[0,1,3]", 6, FOLDER / "quick", ("simulated_frames=80", "candidates=[zero_shot,heads]", "max_frames=4")
-)
+    5, 6, 6, "[0,1,3]", 6, (2,), FOLDER / "quick",
+    ("simulated_frames=80", "candidates=[zero_shot,heads]", "max_frames=4"),
+)  # fmt: skip
 
 
 class Outcomes:
@@ -205,13 +214,9 @@ def _minutes(seconds: Sequence[float]) -> str:
 
 def curve_rows(reality: str, seeds: Sequence[int], effort: Effort) -> list[Row]:
     """Real data and training time saved at equal closed-loop success."""
-    out = effort.folder / f"curve-{reality}"
-    episodes = recorded(reality, 50, effort.curve_episodes, effort)
-    listed = "[" + ",".join(map(str, seeds)) + "]"
-    command("curve", f"episodes={episodes}", f"sizes={effort.sizes}", f"seeds={listed}", "world=mujoco",
-            f"reality={reality}", f"online_episodes={effort.scenes}", f"out={out}",
-            *(word for word in effort.extra if not word.startswith("candidates")))  # fmt: skip
-    found = json.loads((out / "curve.json").read_text())
+    words = _curve_words(reality, seeds, effort)
+    command("curve", *words)
+    found = json.loads((cli.read_settings(CurveConfig, "curve", words).out / "curve.json").read_text())
     rows = []
     for part, where in ((found, "miss on held-out episodes"), (found["online"], "closed-loop failures")):
         for key, what, target in (("data", "real data saved", 20.0), ("time", "training time saved", 10.0)):
@@ -221,6 +226,36 @@ def curve_rows(reality: str, seeds: Sequence[int], effort: Effort) -> list[Row]:
             rows.append(Row(f"{reality}: {what}, {where}", text, f"{target:g} x", one["value"] >= target,
                             {**part["saved"], "arms": part["arms"]}))  # fmt: skip
     return rows
+
+
+def _curve_words(reality: str, seeds: Sequence[int], effort: Effort) -> list[str]:
+    episodes = recorded(reality, 50, effort.curve_episodes, effort)
+    listed = "[" + ",".join(map(str, seeds)) + "]"
+    return [f"episodes={episodes}", f"sizes={effort.sizes}", f"seeds={listed}", "world=mujoco", f"reality={reality}",
+            f"online_episodes={effort.scenes}", f"out={effort.folder / f'curve-{reality}'}",
+            *(word for word in effort.extra if not word.startswith("candidates"))]  # fmt: skip
+
+
+def patience_rows(reality: str, seed: int, effort: Effort) -> list[Row]:
+    """Training time saved where from scratch may take its time: more steps on all episodes of the curve."""
+    words = _curve_words(reality, [seed], effort)
+    config = cli.read_settings(CurveConfig, "curve", words)
+    job = prepare(config, Hindsight(), Progress())
+    found = json.loads((config.out / "curve.json").read_text())
+    tuned = min((p for p in found["online"]["points"] if p["seconds"] and p["arm"] == TUNED), key=itemgetter("size"))
+    usual, facts, enough_s = load_strategy(SCRATCH), list[dict[str, float]](), None
+    for factor in effort.patience:
+        work = work_of(config, job, {SCRATCH: (replace(usual, steps=factor * usual.steps),)})
+        point = find_point(work, Task(SCRATCH, len(work.splits[seed].row), seed))
+        (failures,) = online([point], config, job, work).values()
+        facts.append({"steps": factor * usual.steps, "seconds": point.seconds, "failed": fmean(failures.values())})
+        if enough_s is None and facts[-1]["failed"] <= tuned["loss"]:
+            enough_s = point.seconds
+    saved = (max(fact["seconds"] for fact in facts) if enough_s is None else enough_s) / tuned["seconds"]
+    levels = ", ".join(f"{per_cent(1 - fact['failed'])} after {fact['seconds']:.0f} s" for fact in facts)
+    text = f"{'at least ' if enough_s is None else ''}{saved:.1f} x (from scratch {levels})"
+    what = f"{reality}: training time saved, from scratch as long as it takes"
+    return [Row(what, text, "10 x", saved >= 10, {"tuned": tuned, "scratch": facts})]
 
 
 def harmful_rows(effort: Effort) -> list[Row]:
@@ -282,6 +317,7 @@ def main() -> None:
     if rows:
         save("transfer", rows, arguments.quick)
     rows = [row for reality in arguments.curve for row in curve_rows(reality, arguments.seeds, effort)]
+    rows += [row for reality in arguments.curve for row in patience_rows(reality, arguments.seeds[0], effort)]
     if rows:
         save("transfer_curve", rows, arguments.quick)
 

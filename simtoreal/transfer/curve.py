@@ -26,7 +26,7 @@ from simtoreal.transfer.online import Entrant, run_arm
 from simtoreal.transfer.preparation import Job, check_unchanged, possible_of, prepare, strategies_of
 from simtoreal.transfer.saved import as_plain_saved
 from simtoreal.transfer.settings import CurveConfig
-from simtoreal.transfer.strategy import SCRATCH, load_strategy
+from simtoreal.transfer.strategy import SCRATCH, Strategy, load_strategy
 
 TUNED = "fine_tuned"
 VERSION = 1
@@ -46,7 +46,7 @@ def curve(config: CurveConfig) -> None:
         check_world(config.world.value, with_camera=True)
     job = prepare(config, Hindsight(), progress)
     strategies, _ = possible_of(strategies, job)
-    work = _work(config, job, {TUNED: tuple(strategies), SCRATCH: (load_strategy(SCRATCH),)})
+    work = work_of(config, job, {TUNED: tuple(strategies), SCRATCH: (load_strategy(SCRATCH),)})
     tasks = plan_tasks(config, work.splits)
     points = []
     with progress.task("points", len(tasks)) as bar:
@@ -72,7 +72,8 @@ def _write(config: CurveConfig, plain: Mapping[str, Any]) -> None:
         console.print(f"{name}: {path}", highlight=False, soft_wrap=True)
 
 
-def _work(config: CurveConfig, job: Job, arms: dict[str, Any]) -> Work:
+def work_of(config: CurveConfig, job: Job, arms: dict[str, tuple[Strategy, ...]]) -> Work:
+    """What finding the points of some arms needs."""
     frames = job.data.frames
     labelled = np.unique(frames.episode[frames.is_labelled])
     others = np.intersect1d(job.data.only_training, labelled).astype(np.int64)  # failures teach too
