@@ -44,7 +44,7 @@ CORNELL = Path(__file__).resolve().parents[2] / "shared" / "data" / "cornell"
 SIZES = (1, 3, 5, 10, 25)
 ALL = 435  # of the images of three folds
 SIZE_OF_SAVING = 10  # images of fine-tuning; how many does training from nothing need for that?
-FEW = 10  # images; fine-tuning on so few is held back
+FEW, MANY = 10, 400  # images
 DEVELOPMENT_FOLDS = (0, 3)  # the recipes were chosen there
 CLASSICAL = 0.702  # background subtraction with the principal axis, on 726 images
 Outcomes = NDArray[np.bool_]  # (draws, images of a fold, metrics)
@@ -52,28 +52,28 @@ Outcomes = NDArray[np.bool_]  # (draws, images of a fold, metrics)
 
 def scratch(num_images: int) -> Strategy:
     """The recipe from nothing."""
-    steps = 1500 if num_images == ALL else 600 if num_images >= 100 else 300
+    steps = 1500 if num_images >= MANY else 600 if num_images > FEW else 300
     return replace(load_strategy("scratch"), steps=steps, batch_size=8)
 
 
 def tuned(num_images: int) -> Strategy:
-    """The recipe of fine-tuning: a few images only nudge the source, more of them are learned from as from scratch."""
-    if num_images > FEW:
-        return replace(
-            scratch(num_images), name="pictures_all", start=Start.SOURCE, steps=1500 if num_images == ALL else 250,
-            learning_rate=1e-3,
-        )  # fmt: skip
+    """The recipe of fine-tuning: pictures nudge the source, and only many of them are learned from as from scratch."""
+    if num_images >= MANY:
+        return replace(scratch(num_images), name="pictures_all", start=Start.SOURCE, learning_rate=1e-3)
+    few = num_images <= FEW
+    sim_frac = 0.5 if few else 0.25
     return Strategy(
         name="pictures",
         about="every weight moves, held back by the source and by simulated pictures",
         start=Start.SOURCE,
-        steps=100,
+        steps=100 if few else 250,
         learning_rate=5e-4,
-        batch_size=12,
+        batch_size=12 if few else 16,
         statistics=Statistics.KEEP,
+        unknown_weight=0.0 if few else 0.5,
         depths=Depths(heads=1.0, body=1.0, num_stages=1000),
         anchors=Anchors(distillation=1.0),
-        mixture=Mixture(start_frac=0.5, end_frac=0.5),
+        mixture=Mixture(start_frac=sim_frac, end_frac=sim_frac),
     )
 
 
@@ -216,7 +216,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     progress, quick = Progress(), arguments.quick
-    plan = Pretraining((24, 8), 30) if quick else Pretraining((4000, 2500), 600)
+    plan = Pretraining((24, 8), 30) if quick else Pretraining((6000, 4000), 1200)
     study = Study(load_pictures(arguments.cornell), load_simulation(plan, 1, progress), arguments.folder, progress)
     seeds, folds = (arguments.seeds[:1], arguments.folds[:2]) if quick else (arguments.seeds, arguments.folds)
     draws = [Draw(fold, seed) for seed in seeds for fold in folds]

@@ -27,11 +27,11 @@ from simtoreal.transfer.image_plane import (
 from simtoreal.transfer.real_frames import RealFrames
 
 REGION = Region(left_px=140, top_px=84, edge_px=320)  # of every image alike: the sheet that the objects lie on
-VIEW = ViewSpec("external", "rgb", 96, max_edge_m=EDGE_M)
+VIEW = ViewSpec("external", "rgb", 144, max_edge_m=EDGE_M)
 ENCODER = EncoderSpec("conv_small", "rgb", 32)
 # A picture has no horizon and no scale that anybody knows; the same for every arm, in simulation and on real images.
 AUGMENTATION = Augmentation(
-    roll_rad=math.pi, zoom=0.25, shift_frac=0.12, brightness=0.3, contrast=0.3, channel=0.15, scale_free=True
+    roll_rad=math.pi, zoom=0.6, brightness=0.3, contrast=0.3, channel=0.15, noise=6.0, scale_free=True, window_px=96
 )
 JAW_PX = 25.0  # the map does not say how broad the jaws are; the rectangles of Cornell have 26 in the median
 METRICS = {"rectangle": (0.25, math.radians(30.0)), "strict": (0.50, math.radians(15.0))}

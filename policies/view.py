@@ -73,6 +73,11 @@ class View(NamedTuple):
         return float(np.arctan2(self.T_base_view[1, 0], self.T_base_view[0, 0]))
 
     @property
+    def metres_per_px(self) -> float:
+        """In the middle of the view, on the table."""
+        return self.edge_m / len(self.rgb)
+
+    @property
     def camera_row(self) -> FloatArray:
         """The virtual camera as one row (21,) of a table: K (9) and the upper three rows of T_base_view (12)."""
         return np.concatenate([self.K.ravel(), self.T_base_view[:3].ravel()])

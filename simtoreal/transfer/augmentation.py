@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from simtoreal.contracts import FloatArray
 from simtoreal.policies.view import View
 
+_MARGIN_FRAC = 0.15  # of a window: a target is no nearer to its rim
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -30,20 +32,35 @@ class Augmentation:
     depth_noise_m: float = 0.002  # standard deviation of the heights, at most
     depth_holes: int = 3  # patches without depth, at most
     scale_free: bool = False  # nobody knows the scale of a picture: a zoom makes things larger, not nearer
+    window_px: int = 0  # edge of the part that a copy shows, with its target somewhere in it; 0 is all of the frame
 
 
 EXTERNAL = Augmentation(roll_rad=0.1)  # a fixed camera stays level with the horizon
 
 
-def augment(view: View, config: Augmentation, rng: np.random.Generator) -> View:
-    """A copy through another camera and in another light."""
+def augment(view: View, config: Augmentation, rng: np.random.Generator, target_px: FloatArray | None = None) -> View:
+    """A copy through another camera and in another light.
+
+    Args:
+        view: as it is.
+        config: how far the copy may be from it.
+        rng: draws the copy.
+        target_px: (2,) what a window shows somewhere; None is the middle.
+    """
     roll_rad = rng.uniform(-config.roll_rad, config.roll_rad)
     zoom = (1.0 + config.zoom) ** rng.uniform(-1.0, 1.0)
-    shift_px = rng.uniform(-config.shift_frac, config.shift_frac, 2) * view.rgb.shape[0]
-    return relight(move_camera(view, roll_rad, zoom, shift_px), config, rng)
+    if not config.window_px:
+        shift_px = rng.uniform(-config.shift_frac, config.shift_frac, 2) * view.rgb.shape[0]
+        return relight(move_camera(view, roll_rad, zoom, shift_px), config, rng)
+    target = view.K[:2, 2] if target_px is None else target_px
+    c, s = math.cos(roll_rad), math.sin(roll_rad)
+    from_middle = zoom * np.array([[c, s], [-s, c]]) @ (target - view.K[:2, 2])
+    shown_at = rng.uniform(_MARGIN_FRAC, 1.0 - _MARGIN_FRAC, 2) * config.window_px
+    shift_px = shown_at - from_middle - view.K[:2, 2]
+    return relight(move_camera(view, roll_rad, zoom, shift_px, config.window_px), config, rng)
 
 
-def move_camera(view: View, roll_rad: float, zoom: float, shift_px: FloatArray) -> View:
+def move_camera(view: View, roll_rad: float, zoom: float, shift_px: FloatArray, pixels: int | None = None) -> View:
     """The view of a camera that was rolled clockwise, zoomed in and whose principal point was shifted.
 
     Args:
@@ -51,8 +68,10 @@ def move_camera(view: View, roll_rad: float, zoom: float, shift_px: FloatArray) 
         roll_rad: about the optical axis; the picture turns the other way.
         zoom: factor of the focal length.
         shift_px: (2,) of the principal point, right and down.
+        pixels: edge of the picture that it takes, from the upper left; None is as it was.
     """
     c, s = math.cos(roll_rad), math.sin(roll_rad)
+    pixels = pixels or view.rgb.shape[0]
     T_base_view = view.T_base_view.copy()
     T_base_view[:3, :3] = view.T_base_view[:3, :3] @ np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
     K = view.K.copy()
@@ -60,13 +79,12 @@ def move_camera(view: View, roll_rad: float, zoom: float, shift_px: FloatArray) 
     K[:2, 2] += shift_px
     # A pixel of the copy, as a ray of the new camera, in the old one: where to read.
     back = view.K @ np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]) @ np.linalg.inv(K)
-    rgb = _warp(view.rgb, back, cv2.INTER_LINEAR, 0.0)
+    rgb = _warp(view.rgb, back, pixels, (cv2.INTER_LINEAR, 0.0))
     # Nearest: between an edge and the table behind it there is nothing.
-    height_m = _warp(view.height_m, back, cv2.INTER_NEAREST, float("nan"))
-    valid = _warp(view.valid.astype(np.uint8), back, cv2.INTER_NEAREST, 0.0)
-    return View(
-        rgb.astype(np.uint8), height_m.astype(np.float32), valid.astype(np.bool_), K, T_base_view, view.edge_m / zoom
-    )
+    height_m = _warp(view.height_m, back, pixels, (cv2.INTER_NEAREST, float("nan")))
+    valid = _warp(view.valid.astype(np.uint8), back, pixels, (cv2.INTER_NEAREST, 0.0))
+    edge_m = view.metres_per_px / zoom * pixels
+    return View(rgb.astype(np.uint8), height_m.astype(np.float32), valid.astype(np.bool_), K, T_base_view, edge_m)
 
 
 def relight(view: View, config: Augmentation, rng: np.random.Generator) -> View:
@@ -84,8 +102,10 @@ def relight(view: View, config: Augmentation, rng: np.random.Generator) -> View:
     return view._replace(rgb=lit, height_m=height_m.astype(np.float32))
 
 
-def _warp(image: NDArray[Any], back: FloatArray, how: int, outside: float) -> NDArray[Any]:
-    size, border = (image.shape[1], image.shape[0]), (outside,) * 3
-    flags = how | cv2.WARP_INVERSE_MAP
-    warped = cv2.warpPerspective(image, back, size, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=border)
-    return np.asarray(warped)
+def _warp(image: NDArray[Any], back: FloatArray, pixels: int, how: tuple[int, float]) -> NDArray[Any]:
+    """A square picture through a homography; `how` is the interpolation, and what lies outside."""
+    interpolation, outside = how
+    return np.asarray(
+        cv2.warpPerspective(image, back, (pixels, pixels), flags=interpolation | cv2.WARP_INVERSE_MAP,
+                            borderMode=cv2.BORDER_CONSTANT, borderValue=(outside,) * 3)
+    )  # fmt: skip

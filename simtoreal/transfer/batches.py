@@ -8,10 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from simtoreal.policies.view import ViewSpec, to_tensor
+from simtoreal.camera import project
+from simtoreal.contracts import FloatArray
+from simtoreal.policies.view import View, ViewSpec, to_tensor
 from simtoreal.pretraining.perception import mirrored
 from simtoreal.transfer.augmentation import EXTERNAL, Augmentation, augment
 from simtoreal.transfer.real_frames import RealFrames, masked_targets, view_rows
+
+_WITH_GRASP = 0.8  # of the windows are drawn around one
 
 
 class Batch(NamedTuple):
@@ -55,16 +59,24 @@ class BatchMaker:
     def _one(self, index: np.int64, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
         view, known = self.frames.view(int(index)), self.frames.known(int(index)).copy()
         if self.augmented:
-            edge_m, view = view.edge_m, augment(view, self.augmentation, rng)
+            whole, view = view, augment(view, self.augmentation, rng, self._target_px(view, known, rng))
             if self.augmentation.scale_free:
-                known[:, 4] *= edge_m / view.edge_m
-                view = view._replace(edge_m=edge_m)
+                known[:, 4] *= whole.metres_per_px / view.metres_per_px
+                view = view._replace(edge_m=whole.edge_m)
         planes = to_tensor(view, self.view)
-        held, failed = (view_rows(known[known[:, 5] == held], view) for held in (1.0, 0.0))
+        held, failed = view_rows(known[known[:, 5] > 0.0], view), view_rows(known[known[:, 5] == 0.0], view)
         if self.augmented and rng.random() < 0.5:
             _, failed = mirrored(planes, failed)
             planes, held = mirrored(planes, held)
-        return np.ascontiguousarray(planes), *masked_targets(held, failed, self.view.pixels, self.unknown_weight)
+        return np.ascontiguousarray(planes), *masked_targets(held, failed, planes.shape[-1], self.unknown_weight)
+
+    def _target_px(self, view: View, known: FloatArray, rng: np.random.Generator) -> FloatArray | None:
+        """What a window shows: mostly a grasp, and else any place, since most places hold none."""
+        if not self.augmentation.window_px:
+            return None
+        if len(known) and rng.random() < _WITH_GRASP:
+            return np.asarray(project(known[[rng.integers(len(known))], :3], view.K, view.T_base_view)[0])
+        return np.asarray(rng.uniform(0.2, 0.8, 2) * view.rgb.shape[0])
 
 
 def draw_balanced(

@@ -26,7 +26,7 @@ class RealFrames:
     valid: NDArray[np.bool_]  # (N, P, P)
     edge_m: NDArray[np.float32]  # (N,)
     camera: NDArray[np.float64]  # (N, 21), rows as `View.camera_row`
-    grasps: NDArray[np.float64]  # (N, MAX_GRASPS, 6): x, y, z, yaw, width in the base frame, and 1 held or 0 failed
+    grasps: NDArray[np.float64]  # (N, MAX_GRASPS, 6): x, y, z, yaw, width in the base frame, quality (0 failed)
     num_grasps: NDArray[np.int32]  # (N,)
     episode: NDArray[np.int32]  # (N,) position in the dataset
     frame: NDArray[np.int32]  # (N,) in the episode
@@ -82,8 +82,9 @@ def stack(rows: list[dict[str, NDArray[Any]]]) -> RealFrames:
 
 
 def view_rows(known: FloatArray, view: View) -> NDArray[np.float32]:
-    """Grasps of the base frame (G, 6) as rows of the view, all with quality 1; those outside are left out."""
-    return in_view(known[:, :3], known[:, 3], known[:, 4], np.ones(len(known)), viewpoint_of(view))
+    """Grasps of the base frame (G, 6) as rows of the view, failures with quality 1; those outside are left out."""
+    quality = np.where(known[:, 5] > 0.0, known[:, 5], 1.0)
+    return in_view(known[:, :3], known[:, 3], known[:, 4], quality, viewpoint_of(view))
 
 
 def masked_targets(
@@ -94,14 +95,21 @@ def masked_targets(
     Where something was held there is a grasp; where the jaws closed on nothing there is none; of every other cell
     nothing is known. `unknown_weight` believes that there is none, by that much.
     """
-    wanted, missed = targets(held, pixels), targets(failed, pixels)[:, 0]
+    wanted, missed, tried = targets(held, pixels), targets(failed, pixels)[:, 0], _reach(held, pixels)
     known = np.full(missed.shape, unknown_weight, dtype=np.float32)
     known[missed >= _KNOWN_ABOVE] = 1.0
-    known[wanted[:, 0] >= _KNOWN_ABOVE] = 1.0
+    known[tried >= _KNOWN_ABOVE] = 1.0
     # Next to what was held the target falls off by convention, not because anybody tried there.
-    between = (wanted[:, 0] > 0) & (wanted[:, 0] < _KNOWN_ABOVE) & (missed < _KNOWN_ABOVE)
+    between = (tried > 0) & (tried < _KNOWN_ABOVE) & (missed < _KNOWN_ABOVE)
     known[between] = 0.0
     return wanted, known
+
+
+def _reach(held: NDArray[np.float32], pixels: int) -> NDArray[np.float32]:
+    """What grasps reach (Y, h, w), however good they are."""
+    alike = held.copy()
+    alike[:, 5] = 1.0
+    return targets(alike, pixels)[:, 0]
 
 
 def _row(grasp: KnownGrasp) -> FloatArray:

@@ -44,18 +44,35 @@ def test_the_bar_lies_where_the_moved_camera_projects_it(roll_rad: float, zoom: 
     assert centre_of_bar(moved) == pytest.approx(camera.project(top, moved.K, moved.T_base_view), abs=0.6)
 
 
-def test_the_label_of_a_moved_view_decodes_to_the_grasp_in_the_base_frame():
+@pytest.mark.parametrize("window_px", [0, 48])
+def test_the_label_of_a_moved_view_decodes_to_the_grasp_in_the_base_frame(window_px: int):
     known = np.array([[*BAR[:3, 3], frames.yaw_of(BAR), 0.024, 1.0]])
     rng = np.random.default_rng(0)
     for _ in range(20):
-        view = augment(bar_view(), Augmentation(), rng)
+        view = augment(bar_view(), Augmentation(window_px=window_px), rng, centre_of_bar(bar_view()))
+        assert view.rgb.shape[0] == (window_px or VIEW.pixels)
         rows = view_rows(known, view)
         if len(rows) == 0:
             continue
-        found = decode(targets(rows, VIEW.pixels), viewpoint_of(view), 1)[0]
+        found = decode(targets(rows, view.rgb.shape[0]), viewpoint_of(view), 1)[0]
         assert found.T_base_grasp[:3, 3] == pytest.approx(BAR[:3, 3], abs=1e-4)
         turn = frames.yaw_of(found.T_base_grasp) - frames.yaw_of(BAR)
         assert frames.wrap_half_turn(turn) == pytest.approx(0.0, abs=1e-4)
+
+
+def test_a_window_shows_its_target_anywhere_but_at_its_rim():
+    view, config = bar_view(), Augmentation(roll_rad=np.pi, zoom=0.5, noise=0.0, window_px=48)
+    target, seen = centre_of_bar(view), []
+    for seed in range(30):
+        window = augment(view, config, np.random.default_rng(seed), target)
+        seen.append(centre_of_bar(window))
+        # The same point of the plane, as both cameras see it.
+        at = camera.at_height(target[None], np.array([0.0]), view.K, view.T_base_view)
+        shown = camera.project(at, window.K, window.T_base_view)[0]
+        assert (0.14 * 48 < shown).all()
+        assert (shown < 0.86 * 48).all()
+        assert window.metres_per_px * window.K[0, 0] == pytest.approx(view.metres_per_px * view.K[0, 0])
+    assert np.ptp(seen, axis=0).min() > 15
 
 
 def test_zooming_in_shows_a_smaller_region():

@@ -19,6 +19,7 @@ from simtoreal.transfer.image_plane import (
     as_frame_set,
     best_rectangle,
     label_picture,
+    nearness,
     picture_view,
     plane_view,
     simulated_pictures,
@@ -70,21 +71,26 @@ def test_a_region_that_misses_the_picture_is_all_black():
     assert not picture_view(picture(), Region(500, 500, 64), PIXELS).valid.any()
 
 
-def test_a_turned_picture_turns_its_rectangle_and_a_larger_one_widens_it():
+@pytest.mark.parametrize("window_px", [0, 56])
+def test_a_turned_picture_turns_its_rectangle_and_a_larger_one_widens_it(window_px: int):
     """The label moves with the pixels: checked by where a bright bar comes to lie."""
     rgb = np.zeros((128, 128, 3), np.uint8)
-    rgb[60:68, 24:104] = 255  # a level bar, to be grasped across: the jaws open up and down
+    rgb[60:68, 50:78] = 255  # a level bar, to be grasped across: the jaws open up and down
     frames = stack_pictures([label_picture(rgb, [GraspRectangle((63.5, 63.5), math.pi / 2, 24.0, 20.0)],
                                            Region(0, 0, 128), PIXELS)])  # fmt: skip
-    config = Augmentation(roll_rad=math.pi, zoom=0.5, shift_frac=0.05, noise=0.0, scale_free=True)
+    config = Augmentation(
+        roll_rad=math.pi, zoom=0.5, shift_frac=0.05, noise=0.0, scale_free=True, window_px=window_px
+    )
     maker = BatchMaker(frames, VIEW, True, 1.0, config)
-    widths = []
+    widths, size = [], window_px or PIXELS
     for seed in range(12):
         batch = maker.make(np.array([0]), np.random.default_rng(seed))
+        if batch.wanted[0, :, 0].max() < 0.5:  # a window without the grasp
+            continue
         best = np.unravel_index(int(batch.wanted[0, :, 0].argmax()), batch.wanted[0, :, 0].shape)
         fields = batch.wanted[0, best[0], :, best[1], best[2]].numpy()
-        found = best_rectangle(batch.wanted[0].numpy(), plane_view(frames.rgb[0], frames.valid[0]),
-                               Region(0, 0, PIXELS), 10.0)  # fmt: skip
+        shown = plane_view(np.zeros((size, size, 3), np.uint8), np.ones((size, size), np.bool_))
+        found = best_rectangle(batch.wanted[0].numpy(), shown, Region(0, 0, size), 10.0)
         assert found is not None
         v, u = np.nonzero(batch.inputs[0, :3].mean(0).numpy() > 0.0)
         spread = np.linalg.eigh(np.cov(np.stack([u, v])))[1][:, 1]  # along the bar
@@ -92,6 +98,7 @@ def test_a_turned_picture_turns_its_rectangle_and_a_larger_one_widens_it():
         assert along < 0.15
         assert np.hypot(u.mean() - found.center_px[0], v.mean() - found.center_px[1]) < 3.0
         widths.append(fields[1])
+    assert len(widths) > 6
     assert max(widths) > 1.3 * min(widths)
 
 
@@ -114,6 +121,22 @@ def test_simulated_grasps_are_where_they_appear():
         assert len(again) == len(rows) > 0
         assert again[:, :2] == pytest.approx(rows[:, :2], abs=0.6)
         assert (labelled.grasps[:, 4] > 0).all()
+
+
+def test_the_middle_of_a_thing_is_its_best_grasp_and_things_far_apart_have_one_each():
+    for labelled in simulated_pictures(simulated_frames(6), 0.0, 0.6):
+        assert labelled.grasps[:, 5].max() == pytest.approx(1.0)
+        assert (labelled.grasps[:, 5] > 0.1).all()  # none counts as failed
+    along = np.linspace(-0.02, 0.02, 9)
+    bar = np.column_stack([along, np.zeros(9)])
+    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    ring = np.column_stack([0.03 * np.cos(angle), 0.05 + 0.03 * np.sin(angle)])
+    found = nearness(np.concatenate([bar, ring]))
+    assert found[4] == 1.0
+    assert (np.diff(found[:5]) > 0).all()
+    assert found[:9] == pytest.approx(found[8::-1])
+    assert found[0] < 0.2
+    assert (found[9:] > 0.99).all()  # all of a rim is as near to its middle
 
 
 def test_clearance_widens_and_nothing_else():

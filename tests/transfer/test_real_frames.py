@@ -43,6 +43,14 @@ def test_the_unknown_can_be_half_believed_but_not_right_beside_a_success():
     assert set(known[wanted[:, 0] == 0].tolist()) == {0.25}
 
 
+def test_a_grasp_that_holds_less_well_is_as_well_known():
+    weak = HELD.copy()
+    weak[:, 5] = 0.2
+    (wanted, known), (full, _) = (masked_targets(rows, NONE, VIEW.pixels, 0.0) for rows in (weak, HELD))
+    assert wanted[:, 0] == pytest.approx(0.2 * full[:, 0])
+    assert np.array_equal(known, masked_targets(HELD, NONE, VIEW.pixels, 0.0)[1])
+
+
 def test_a_grasp_out_of_view_is_not_known():
     view = make_view(look(frames.top_down([0.5, 0.0, 0.25], 0.0), grasp_pose((0.5, 0.0), 0.0)), VIEW)
     far = KnownGrasp(grasp_pose((0.9, 0.4), 0.0), 0.02, True)
