@@ -1,7 +1,7 @@
 """What fine-tuning on 20 real episodes brings, what pretraining saves, and whether harmful data is seen through.
 
     python benchmarks/transfer.py [--quick] [--realities default harsh] [--seeds 0 1 2] [--curve harsh]
-    python benchmarks/transfer.py --harmful [--quick]
+    python benchmarks/transfer.py --harmful [--quick] [--settings workers=1 head=keep]
 
 - In every reality and with every seed: 20 episodes of the oracle with `random_train` are recorded, `simtoreal finetune`
   (`strategy=auto`) learns from them, and source, from scratch, fine-tuned and what ships meet the same scenes of
@@ -233,7 +233,7 @@ def _curve_words(reality: str, seeds: Sequence[int], effort: Effort) -> list[str
     listed = "[" + ",".join(map(str, seeds)) + "]"
     return [f"episodes={episodes}", f"sizes={effort.sizes}", f"seeds={listed}", "world=mujoco", f"reality={reality}",
             f"online_episodes={effort.scenes}", f"out={effort.folder / f'curve-{reality}'}",
-            *(word for word in effort.extra if not word.startswith("candidates"))]  # fmt: skip
+            *(word for word in effort.extra if not word.startswith(("candidates=", "head=")))]  # fmt: skip
 
 
 def patience_rows(reality: str, seed: int, effort: Effort) -> list[Row]:
@@ -308,8 +308,10 @@ def main() -> None:
                         help="shipped realities or YAML files; none leaves only the curve")  # fmt: skip
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--curve", nargs="*", default=["harsh"], help="realities for the learning curve; none skips it")
+    parser.add_argument("--settings", nargs="*", default=[], help="of every fine-tuning, such as workers=1 head=keep")
     arguments = parser.parse_args()
     effort = QUICK if arguments.quick else FULL
+    effort = replace(effort, extra=(*effort.extra, *arguments.settings))
     if arguments.harmful:
         save("transfer_harmful", harmful_rows(effort), arguments.quick)
         return
