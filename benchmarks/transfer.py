@@ -30,6 +30,7 @@ from statistics import fmean  # noqa: E402
 from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
+import torch  # noqa: E402
 from harmful_episodes import KINDS, SpoiledLabels, spoil  # noqa: E402
 from record import Row, per_cent, save  # noqa: E402
 
@@ -241,6 +242,7 @@ def patience_rows(reality: str, seed: int, effort: Effort) -> list[Row]:
     words = _curve_words(reality, [seed], effort)
     config = cli.read_settings(CurveConfig, "curve", words)
     job = prepare(config, Hindsight(), Progress())
+    torch.set_num_threads(1)  # as the points of a curve are trained
     found = json.loads((config.out / "curve.json").read_text())
     tuned = min((p for p in found["online"]["points"] if p["seconds"] and p["arm"] == TUNED), key=itemgetter("size"))
     usual, facts, enough_s = load_strategy(SCRATCH), list[dict[str, float]](), None
