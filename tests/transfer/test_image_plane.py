@@ -78,9 +78,7 @@ def test_a_turned_picture_turns_its_rectangle_and_a_larger_one_widens_it(window_
     rgb[60:68, 50:78] = 255  # a level bar, to be grasped across: the jaws open up and down
     frames = stack_pictures([label_picture(rgb, [GraspRectangle((63.5, 63.5), math.pi / 2, 24.0, 20.0)],
                                            Region(0, 0, 128), PIXELS)])  # fmt: skip
-    config = Augmentation(
-        roll_rad=math.pi, zoom=0.5, shift_frac=0.05, noise=0.0, scale_free=True, window_px=window_px
-    )
+    config = Augmentation(roll_rad=math.pi, zoom=0.5, shift_frac=0.05, noise=0.0, scale_free=True, window_px=window_px)
     maker = BatchMaker(frames, VIEW, True, 1.0, config)
     widths, size = [], window_px or PIXELS
     for seed in range(12):
