@@ -23,7 +23,7 @@ from simtoreal.transfer.trainer import Trainer
 from simtoreal.transfer.training import Domain, Lesson
 
 CLEARANCE_M = 0.010  # the jaws of a label are wider open than the object, on either side
-GOOD_FRAC = 0.6  # of the best grasp of a frame: as good as any
+GOOD_FRAC = 0.6  # of the best grasp of a frame: good enough to be a label
 _RENDERED_EDGE_M = 0.36
 _LENS = CameraModel.from_fov(200, 200, math.radians(34.0))
 _SENSOR = {"exposure": "*LogU(0.8, 1.6)", "white_balance": "*U(0.85, 1.15)", "rgb_noise": "=U(0, 0.03)",

@@ -215,9 +215,14 @@ def _minutes(seconds: Sequence[float]) -> str:
 
 def curve_rows(reality: str, seeds: Sequence[int], effort: Effort) -> list[Row]:
     """Real data and training time saved at equal closed-loop success."""
-    words = _curve_words(reality, seeds, effort)
+    episodes = recorded(reality, 50, effort.curve_episodes, effort)
+    listed = "[" + ",".join(map(str, seeds)) + "]"
+    words = [f"episodes={episodes}", f"sizes={effort.sizes}", f"seeds={listed}", "world=mujoco", f"reality={reality}",
+             f"online_episodes={effort.scenes}", f"out={effort.folder / f'curve-{reality}'}",
+             *(word for word in effort.extra if not word.startswith(("candidates=", "head=")))]  # fmt: skip
     command("curve", *words)
-    found = json.loads((cli.read_settings(CurveConfig, "curve", words).out / "curve.json").read_text())
+    config = cli.read_settings(CurveConfig, "curve", words)
+    found = json.loads((config.out / "curve.json").read_text())
     rows = []
     for part, where in ((found, "miss on held-out episodes"), (found["online"], "closed-loop failures")):
         for key, what, target in (("data", "real data saved", 20.0), ("time", "training time saved", 10.0)):
@@ -226,25 +231,15 @@ def curve_rows(reality: str, seeds: Sequence[int], effort: Effort) -> list[Row]:
             text = f"{more}{one['value']:.1f} x [{one['low']:.1f}, {one['high']:.1f}] at {part['saved']['loss']:.3f}"
             rows.append(Row(f"{reality}: {what}, {where}", text, f"{target:g} x", one["value"] >= target,
                             {**part["saved"], "arms": part["arms"]}))  # fmt: skip
-    return rows
+    return [*rows, _patience(config, found["online"]["points"], seeds[0], effort)]
 
 
-def _curve_words(reality: str, seeds: Sequence[int], effort: Effort) -> list[str]:
-    episodes = recorded(reality, 50, effort.curve_episodes, effort)
-    listed = "[" + ",".join(map(str, seeds)) + "]"
-    return [f"episodes={episodes}", f"sizes={effort.sizes}", f"seeds={listed}", "world=mujoco", f"reality={reality}",
-            f"online_episodes={effort.scenes}", f"out={effort.folder / f'curve-{reality}'}",
-            *(word for word in effort.extra if not word.startswith(("candidates=", "head=")))]  # fmt: skip
-
-
-def patience_rows(reality: str, seed: int, effort: Effort) -> list[Row]:
-    """Training time saved where from scratch may take its time: more steps on all episodes of the curve."""
-    words = _curve_words(reality, [seed], effort)
-    config = cli.read_settings(CurveConfig, "curve", words)
+def _patience(config: CurveConfig, points: Sequence[dict[str, Any]], seed: int, effort: Effort) -> Row:
+    """Training time saved where from scratch may take its time: more steps on all episodes of a seed of the curve."""
+    trained = [point for point in points if point["arm"] == TUNED and point["seed"] == seed and point["seconds"]]
+    tuned = min(trained, key=itemgetter("size"))
     job = prepare(config, Hindsight(), Progress())
     torch.set_num_threads(1)  # as the points of a curve are trained
-    found = json.loads((config.out / "curve.json").read_text())
-    tuned = min((p for p in found["online"]["points"] if p["seconds"] and p["arm"] == TUNED), key=itemgetter("size"))
     usual, facts, enough_s = load_strategy(SCRATCH), list[dict[str, float]](), None
     for factor in effort.patience:
         work = work_of(config, job, {SCRATCH: (replace(usual, steps=factor * usual.steps),)})
@@ -256,8 +251,8 @@ def patience_rows(reality: str, seed: int, effort: Effort) -> list[Row]:
     saved = (max(fact["seconds"] for fact in facts) if enough_s is None else enough_s) / tuned["seconds"]
     levels = ", ".join(f"{per_cent(1 - fact['failed'])} after {fact['seconds']:.0f} s" for fact in facts)
     text = f"{'at least ' if enough_s is None else ''}{saved:.1f} x (from scratch {levels})"
-    what = f"{reality}: training time saved, from scratch as long as it takes"
-    return [Row(what, text, "10 x", saved >= 10, {"tuned": tuned, "scratch": facts})]
+    what = f"{config.reality}: training time saved, from scratch as long as it takes"
+    return Row(what, text, "10 x", saved >= 10, {"tuned": tuned, "scratch": facts})
 
 
 def harmful_rows(effort: Effort) -> list[Row]:
@@ -321,7 +316,6 @@ def main() -> None:
     if rows:
         save("transfer", rows, arguments.quick)
     rows = [row for reality in arguments.curve for row in curve_rows(reality, arguments.seeds, effort)]
-    rows += [row for reality in arguments.curve for row in patience_rows(reality, arguments.seeds[0], effort)]
     if rows:
         save("transfer_curve", rows, arguments.quick)
 

@@ -49,15 +49,16 @@ def augment(view: View, config: Augmentation, rng: np.random.Generator, target_p
     """
     roll_rad = rng.uniform(-config.roll_rad, config.roll_rad)
     zoom = (1.0 + config.zoom) ** rng.uniform(-1.0, 1.0)
-    if not config.window_px:
-        shift_px = rng.uniform(-config.shift_frac, config.shift_frac, 2) * view.rgb.shape[0]
-        return relight(move_camera(view, roll_rad, zoom, shift_px), config, rng)
-    target = view.K[:2, 2] if target_px is None else target_px
-    c, s = math.cos(roll_rad), math.sin(roll_rad)
-    from_middle = zoom * np.array([[c, s], [-s, c]]) @ (target - view.K[:2, 2])
-    shown_at = rng.uniform(_MARGIN_FRAC, 1.0 - _MARGIN_FRAC, 2) * config.window_px
-    shift_px = shown_at - from_middle - view.K[:2, 2]
-    return relight(move_camera(view, roll_rad, zoom, shift_px, config.window_px), config, rng)
+    if config.window_px:
+        pixels, target = config.window_px, view.K[:2, 2] if target_px is None else target_px
+        c, s = math.cos(roll_rad), math.sin(roll_rad)
+        from_middle = zoom * np.array([[c, s], [-s, c]]) @ (target - view.K[:2, 2])
+        shown_at = rng.uniform(_MARGIN_FRAC, 1.0 - _MARGIN_FRAC, 2) * pixels
+        shift_px = shown_at - from_middle - view.K[:2, 2]
+    else:
+        pixels = view.rgb.shape[0]
+        shift_px = rng.uniform(-config.shift_frac, config.shift_frac, 2) * pixels
+    return relight(move_camera(view, roll_rad, zoom, shift_px, pixels), config, rng)
 
 
 def move_camera(view: View, roll_rad: float, zoom: float, shift_px: FloatArray, pixels: int | None = None) -> View:

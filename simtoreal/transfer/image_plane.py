@@ -202,11 +202,9 @@ def _apparent(frames: FrameSet, index: int, clearance_m: float, least_frac: floa
 def nearness(centres_m: FloatArray) -> FloatArray:
     """How near each grasp (G, 2) is to the middle of its thing, (G,) in (0, 1], against the nearest one there."""
     near = np.ones(len(centres_m))
-    if not len(centres_m):
-        return near
     between = np.hypot(*(centres_m[:, None] - centres_m[None]).transpose(2, 0, 1))
-    _, things = connected_components(between < _GAP_M)
-    for thing in range(int(things.max()) + 1):
+    num_things, things = connected_components(between < _GAP_M)
+    for thing in range(num_things):
         its = things == thing
         middle = 0.5 * (centres_m[its].min(axis=0) + centres_m[its].max(axis=0))
         away_m = np.hypot(*(centres_m[its] - middle).T)
