@@ -35,9 +35,9 @@ from simtoreal.evaluation.statistics import paired_mean_difference, wilson  # no
 from simtoreal.policies.encoders import GraspNet, build_encoder  # noqa: E402
 from simtoreal.policies.load import encoder_weights  # noqa: E402
 from simtoreal.progress import Progress  # noqa: E402
-from simtoreal.transfer.strategy import Anchors, Depths, Mixture, Start, Statistics, Strategy, load_strategy  # noqa: E402
-from simtoreal.transfer.trainer import Trainer, hash_of  # noqa: E402
-from simtoreal.transfer.training import Domain, Lesson  # noqa: E402
+from simtoreal.transfer.tuning.strategy import Anchors, Depths, Mixture, Start, Statistics, Strategy, load_strategy  # noqa: E402
+from simtoreal.transfer.tuning.trainer import Trainer, hash_of  # noqa: E402
+from simtoreal.transfer.tuning.training import Domain, Lesson  # noqa: E402
 
 FOLDER = Path("runs") / "benchmarks" / "cornell"
 CORNELL = Path(__file__).resolve().parents[2] / "shared" / "data" / "cornell"

@@ -14,8 +14,8 @@ from simtoreal.episodes.importing.rectangle_folders import CAMERA, CORNELL, Rect
 from simtoreal.episodes.importing.settings import ImportConfig
 from simtoreal.policies.encoders import EncoderSpec, GraspNet, for_inference
 from simtoreal.policies.view import ViewSpec, to_tensor
-from simtoreal.transfer.augmentation import Augmentation
-from simtoreal.transfer.image_plane import (
+from simtoreal.transfer.data.augmentation import Augmentation
+from simtoreal.transfer.data.image_plane import (
     EDGE_M,
     Region,
     best_rectangle,
@@ -24,7 +24,7 @@ from simtoreal.transfer.image_plane import (
     symmetric_maps,
     with_shifted,
 )
-from simtoreal.transfer.real_frames import RealFrames
+from simtoreal.transfer.data.real_frames import RealFrames
 
 REGION = Region(left_px=140, top_px=84, edge_px=320)  # of every image alike: the sheet that the objects lie on
 VIEW = ViewSpec("external", "rgb", 144, max_edge_m=EDGE_M)

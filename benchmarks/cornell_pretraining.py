@@ -16,11 +16,11 @@ from simtoreal.policies.encoders import GraspNet, build_encoder
 from simtoreal.policies.view import ViewSpec
 from simtoreal.pretraining.frame_sets import FrameSet, FrameSetSpec, load_frames
 from simtoreal.progress import Progress
-from simtoreal.transfer.image_plane import Labelled, as_frame_set, simulated_pictures, stack_pictures
-from simtoreal.transfer.real_frames import RealFrames
-from simtoreal.transfer.strategy import load_strategy
-from simtoreal.transfer.trainer import Trainer
-from simtoreal.transfer.training import Domain, Lesson
+from simtoreal.transfer.data.image_plane import Labelled, as_frame_set, simulated_pictures, stack_pictures
+from simtoreal.transfer.data.real_frames import RealFrames
+from simtoreal.transfer.tuning.strategy import load_strategy
+from simtoreal.transfer.tuning.trainer import Trainer
+from simtoreal.transfer.tuning.training import Domain, Lesson
 
 CLEARANCE_M = 0.010  # the jaws of a label are wider open than the object, on either side
 GOOD_FRAC = 0.6  # of the best grasp of a frame: good enough to be a label

@@ -23,7 +23,7 @@ from simtoreal.contracts import FloatArray
 from simtoreal.episodes.reader import DatasetReader, RecordedEpisode
 from simtoreal.episodes.records import EpisodeFrame, EpisodeInfo
 from simtoreal.episodes.writer import DatasetWriter, WriterSettings
-from simtoreal.transfer.labels import LabelledFrame, LabelSource
+from simtoreal.transfer.data.labels import LabelledFrame, LabelSource
 
 KINDS = ("shuffled", "calibration", "another_task")
 OFF_M = 0.05  # of the camera

@@ -32,13 +32,13 @@ from simtoreal.evaluation.statistics import wilson  # noqa: E402
 from simtoreal.policies.encoders import GraspNet  # noqa: E402
 from simtoreal.policies.load import encoder_weights  # noqa: E402
 from simtoreal.progress import Progress  # noqa: E402
-from simtoreal.transfer.arms import scores_on, train_on  # noqa: E402
-from simtoreal.transfer.grasp_score import mean_miss  # noqa: E402
-from simtoreal.transfer.labels import Hindsight  # noqa: E402
+from simtoreal.transfer.data.labels import Hindsight  # noqa: E402
 from simtoreal.transfer.online import Entrant, run_arm  # noqa: E402
 from simtoreal.transfer.preparation import Job, prepare  # noqa: E402
 from simtoreal.transfer.settings import FinetuneConfig  # noqa: E402
-from simtoreal.transfer.strategy import SCRATCH, load_strategy  # noqa: E402
+from simtoreal.transfer.trials.arms import scores_on, train_on  # noqa: E402
+from simtoreal.transfer.tuning.grasp_score import mean_miss  # noqa: E402
+from simtoreal.transfer.tuning.strategy import SCRATCH, load_strategy  # noqa: E402
 
 FOLDER = Path("runs") / "benchmarks" / "miss_and_success"
 NOISES = (0.05, 0.1, 0.15, 0.2, 0.3)  # standard deviation, of that of each weight tensor

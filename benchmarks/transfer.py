@@ -47,14 +47,14 @@ from simtoreal.evaluation.runner import EvaluationPlan, run_evaluation  # noqa: 
 from simtoreal.evaluation.statistics import paired_difference, paired_ratio, wilson  # noqa: E402
 from simtoreal.preflight import find_bundle  # noqa: E402
 from simtoreal.progress import Progress  # noqa: E402
-from simtoreal.transfer.curve import TUNED, online, work_of  # noqa: E402
-from simtoreal.transfer.curve_points import Task, find_point  # noqa: E402
-from simtoreal.transfer.labels import Hindsight  # noqa: E402
+from simtoreal.transfer.curve.command import TUNED, online, work_of  # noqa: E402
+from simtoreal.transfer.curve.points import Task, find_point  # noqa: E402
+from simtoreal.transfer.data.labels import Hindsight  # noqa: E402
 from simtoreal.transfer.online import Entrant, run_arm  # noqa: E402
 from simtoreal.transfer.pipeline import EXIT_HARMED, finetune  # noqa: E402
 from simtoreal.transfer.preparation import prepare  # noqa: E402
 from simtoreal.transfer.settings import CurveConfig, FinetuneConfig  # noqa: E402
-from simtoreal.transfer.strategy import SCRATCH, load_strategy  # noqa: E402
+from simtoreal.transfer.tuning.strategy import SCRATCH, load_strategy  # noqa: E402
 
 FOLDER = Path("runs") / "benchmarks" / "transfer"
 OF_ORACLE = {"default": 0.95, "harsh": 0.90}

@@ -80,7 +80,7 @@ VERBS = {
     "curve": Verb(
         CurveConfig,
         "measure what more real episodes bring, and how many the pretraining saved",
-        "simtoreal.transfer.curve:curve",
+        "simtoreal.transfer.curve.command:curve",
         goes_on=True,
     ),
     "identify": Verb(

@@ -8,8 +8,8 @@ from simtoreal.contracts import FloatArray, Observation
 from simtoreal.policies.view import ViewSpec, make_view
 from simtoreal.pretraining.frame_sets import MAX_GRASPS as MAX_SIMULATED
 from simtoreal.pretraining.frame_sets import FrameSet
-from simtoreal.transfer.labels import KnownGrasp
-from simtoreal.transfer.real_frames import RealFrames, pack, stack, view_rows
+from simtoreal.transfer.data.labels import KnownGrasp
+from simtoreal.transfer.data.real_frames import RealFrames, pack, stack, view_rows
 
 VIEW = ViewSpec(pixels=32)
 HEIGHT_M, HALF_M = 0.04, (0.035, 0.012)  # of the bar: its top, half its length and half its width

@@ -12,9 +12,9 @@ from simtoreal.policies.parts import view_of
 from simtoreal.policies.view import View, from_camera_row
 from simtoreal.pretraining.frame_sets import FrameSet
 from simtoreal.progress import Progress
-from simtoreal.transfer.dataset import Wanted, load_real_data
-from simtoreal.transfer.labels import Hindsight
-from simtoreal.transfer.simulated import WantedFrames, load_simulated
+from simtoreal.transfer.data.dataset import Wanted, load_real_data
+from simtoreal.transfer.data.labels import Hindsight
+from simtoreal.transfer.data.simulated import WantedFrames, load_simulated
 
 
 class Samples(NamedTuple):

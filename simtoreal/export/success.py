@@ -19,7 +19,7 @@ from simtoreal.export.observations import Episode
 from simtoreal.export.settings import ExportConfig
 from simtoreal.progress import Progress
 from simtoreal.runtime import Step
-from simtoreal.transfer.trainer import hash_of
+from simtoreal.transfer.tuning.trainer import hash_of
 
 _WATCHED = 4  # episodes whose observations the policy is timed on
 

@@ -22,7 +22,7 @@ def inspect(config: InspectConfig) -> int:
 
     status = inspect_episodes(config, config.episodes)
     if config.bundle is not None:
-        from simtoreal.transfer.probing import probe_on_episodes  # torch is not for datasets alone
+        from simtoreal.transfer.ledger.probing import probe_on_episodes  # torch is not for datasets alone
 
         probe_on_episodes(config.bundle, config.episodes, config.out, config.seed)
     return status

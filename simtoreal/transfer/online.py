@@ -20,7 +20,7 @@ from simtoreal.evaluation.statistics import Difference
 from simtoreal.policies.parts import HeadChoice
 from simtoreal.progress import Progress
 from simtoreal.transfer.settings import TransferConfig
-from simtoreal.transfer.trainer import hash_of
+from simtoreal.transfer.tuning.trainer import hash_of
 
 Grasps = Literal["learned", "privileged"]
 Bundles = Mapping[str, Path]  # folder by arm: source, fine_tuned, and where there is one scratch

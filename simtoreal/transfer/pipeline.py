@@ -21,26 +21,26 @@ from simtoreal.preflight import find_bundle
 from simtoreal.pretraining.perception import error_model, grasp_errors
 from simtoreal.progress import Progress
 from simtoreal.provenance import provenance
-from simtoreal.transfer.arms import ArmScores, run_arms, train_final
-from simtoreal.transfer.calibration_check import label_shift
-from simtoreal.transfer.control_side import PerceptionSide, control_side, shippable
-from simtoreal.transfer.folds import make_folds
-from simtoreal.transfer.grasp_score import by_episode, score_simulated
-from simtoreal.transfer.heads import check_head
-from simtoreal.transfer.labels import Hindsight, LabelSource
-from simtoreal.transfer.ledger import Findings, write_ledger
-from simtoreal.transfer.ledger_page import render_terminal, write_page
-from simtoreal.transfer.ledger_pictures import held_out_pictures
+from simtoreal.transfer.control.heads import check_head
+from simtoreal.transfer.control.side import PerceptionSide, control_side, shippable
+from simtoreal.transfer.curve.saved import measure_saved
+from simtoreal.transfer.data.labels import Hindsight, LabelSource
+from simtoreal.transfer.data.simulated import MAX_HELD_OUT
+from simtoreal.transfer.ledger.calibration_check import label_shift
+from simtoreal.transfer.ledger.ledger import Findings, write_ledger
+from simtoreal.transfer.ledger.page import render_terminal, write_page
+from simtoreal.transfer.ledger.pictures import held_out_pictures
+from simtoreal.transfer.ledger.probing import probe_frames
+from simtoreal.transfer.ledger.verdict import Verdict
 from simtoreal.transfer.online import measure_online
 from simtoreal.transfer.preparation import Job, check_unchanged, possible_of, prepare, strategies_of
-from simtoreal.transfer.probing import probe_frames
-from simtoreal.transfer.saved import measure_saved
-from simtoreal.transfer.selection import Search, choose, search
 from simtoreal.transfer.settings import FinetuneConfig, HeadStrategy
-from simtoreal.transfer.simulated import MAX_HELD_OUT
-from simtoreal.transfer.strategy import Strategy
-from simtoreal.transfer.training import Tuned
-from simtoreal.transfer.verdict import Verdict
+from simtoreal.transfer.trials.arms import ArmScores, run_arms, train_final
+from simtoreal.transfer.trials.folds import make_folds
+from simtoreal.transfer.trials.selection import Search, choose, search
+from simtoreal.transfer.tuning.grasp_score import by_episode, score_simulated
+from simtoreal.transfer.tuning.strategy import Strategy
+from simtoreal.transfer.tuning.training import Tuned
 
 EXIT_HARMED = 3
 

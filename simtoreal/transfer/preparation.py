@@ -16,14 +16,14 @@ from simtoreal.policies.parts import view_of
 from simtoreal.preflight import find_bundle, resolve_device
 from simtoreal.progress import Progress
 from simtoreal.schema import ConfigError
-from simtoreal.transfer.dataset import RealData, Wanted, dataset_digest, load_real_data
-from simtoreal.transfer.folds import MIN_EPISODES
-from simtoreal.transfer.labels import LabelSource
+from simtoreal.transfer.data.dataset import RealData, Wanted, dataset_digest, load_real_data
+from simtoreal.transfer.data.labels import LabelSource
+from simtoreal.transfer.data.simulated import SimulatedFrames, WantedFrames, load_simulated
 from simtoreal.transfer.settings import TransferConfig
-from simtoreal.transfer.simulated import SimulatedFrames, WantedFrames, load_simulated
-from simtoreal.transfer.strategy import AUTO, Strategy, load_strategy
-from simtoreal.transfer.trainer import Trainer, hash_of
-from simtoreal.transfer.training import Domain
+from simtoreal.transfer.trials.folds import MIN_EPISODES
+from simtoreal.transfer.tuning.strategy import AUTO, Strategy, load_strategy
+from simtoreal.transfer.tuning.trainer import Trainer, hash_of
+from simtoreal.transfer.tuning.training import Domain
 
 
 @dataclass(frozen=True)

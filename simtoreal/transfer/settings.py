@@ -6,7 +6,7 @@ from pathlib import Path
 
 from simtoreal.config import MAX_SEED, MAX_WORKERS, Device, World
 from simtoreal.schema import ConfigError, option
-from simtoreal.transfer.strategy import AUTO
+from simtoreal.transfer.tuning.strategy import AUTO
 
 
 class HeadStrategy(StrEnum):

@@ -19,7 +19,7 @@ from simtoreal.policies.load import encoder_weights
 from simtoreal.policies.parts import view_record
 from simtoreal.pretraining.perception import grasp_loss, make_batch
 from simtoreal.progress import Progress
-from simtoreal.transfer.training import Domain
+from simtoreal.transfer.tuning.training import Domain
 
 SPEC = EncoderSpec(width=8)
 

@@ -6,8 +6,8 @@ import torch
 from bar_scenes import VIEW
 
 from simtoreal.policies.encoders import GraspNet
-from simtoreal.transfer.adapters import add_adapters, effective_weights, merged
-from simtoreal.transfer.stages import freeze_all_but
+from simtoreal.transfer.tuning.adapters import add_adapters, effective_weights, merged
+from simtoreal.transfer.tuning.stages import freeze_all_but
 
 
 def views(num: int = 2) -> torch.Tensor:

@@ -7,8 +7,8 @@ import torch
 from bar_scenes import VIEW
 
 from simtoreal.policies.encoders import GraspNet
-from simtoreal.transfer.anchors import anchor_at, as_targets, ewc, fisher, l2sp
-from simtoreal.transfer.training import Domain
+from simtoreal.transfer.tuning.anchors import anchor_at, as_targets, ewc, fisher, l2sp
+from simtoreal.transfer.tuning.training import Domain
 
 
 def moved(source: GraspNet, far: float) -> GraspNet:

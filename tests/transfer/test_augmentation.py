@@ -8,8 +8,8 @@ from simtoreal import camera, frames
 from simtoreal.policies.grasp_map import decode, viewpoint_of
 from simtoreal.policies.grasp_targets import targets
 from simtoreal.policies.view import View, make_view
-from simtoreal.transfer.augmentation import Augmentation, augment, move_camera, relight
-from simtoreal.transfer.real_frames import view_rows
+from simtoreal.transfer.data.augmentation import Augmentation, augment, move_camera, relight
+from simtoreal.transfer.data.real_frames import view_rows
 
 TOOL = frames.top_down([0.5, 0.0, 0.25], 0.2)
 BAR = grasp_pose((0.51, 0.02), 0.7)

@@ -7,10 +7,10 @@ import pytest
 from bar_scenes import VIEW, real_frames
 
 from simtoreal.policies.encoders import GraspNet
-from simtoreal.transfer.calibration_check import Shift, label_shift, suspicion
-from simtoreal.transfer.real_frames import RealFrames
-from simtoreal.transfer.strategy import Depths, Strategy
-from simtoreal.transfer.training import Domain, Lesson, tune
+from simtoreal.transfer.data.real_frames import RealFrames
+from simtoreal.transfer.ledger.calibration_check import Shift, label_shift, suspicion
+from simtoreal.transfer.tuning.strategy import Depths, Strategy
+from simtoreal.transfer.tuning.training import Domain, Lesson, tune
 
 
 @pytest.fixture(scope="module")

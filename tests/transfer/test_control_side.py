@@ -19,9 +19,9 @@ from simtoreal.policies.parts import make_head, view_record
 from simtoreal.policies.residual_head import ResidualHead
 from simtoreal.progress import Progress
 from simtoreal.schema import ConfigError
-from simtoreal.transfer.control_side import PerceptionSide, control_side, shippable
+from simtoreal.transfer.control.side import PerceptionSide, control_side, shippable
 from simtoreal.transfer.settings import FinetuneConfig, HeadStrategy
-from simtoreal.transfer.training import Domain
+from simtoreal.transfer.tuning.training import Domain
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from simtoreal.config import World
 from simtoreal.evaluation.records import EpisodeRecord
 from simtoreal.progress import Progress
 from simtoreal.schema import ConfigError
-from simtoreal.transfer import curve as command
-from simtoreal.transfer.curve import SCRATCH, TUNED, curve, plan_tasks
-from simtoreal.transfer.curve_points import make_split
+from simtoreal.transfer.curve import command
+from simtoreal.transfer.curve.command import SCRATCH, TUNED, curve, plan_tasks
+from simtoreal.transfer.curve.points import make_split
 from simtoreal.transfer.settings import CurveConfig, TransferConfig
-from simtoreal.transfer.strategy import Strategy, load_strategy
+from simtoreal.transfer.tuning.strategy import Strategy, load_strategy
 
 QUICK = {
     "name": "quick", "about": "for a test", "steps": 24, "batch_size": 8, "learning_rate": 0.008, "unknown_weight": 0.3,

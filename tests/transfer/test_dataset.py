@@ -12,8 +12,8 @@ from simtoreal.episodes.reader import DatasetReader
 from simtoreal.policies.view import ViewSpec
 from simtoreal.progress import Progress
 from simtoreal.schema import ConfigError
-from simtoreal.transfer.dataset import RealData, Wanted, choose_camera, load_real_data
-from simtoreal.transfer.labels import Hindsight
+from simtoreal.transfer.data.dataset import RealData, Wanted, choose_camera, load_real_data
+from simtoreal.transfer.data.labels import Hindsight
 
 
 @pytest.fixture(scope="module")

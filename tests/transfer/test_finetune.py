@@ -16,9 +16,10 @@ from simtoreal.bundle import load_bundle
 from simtoreal.episodes.errors import DatasetError
 from simtoreal.policies.load import load_encoder
 from simtoreal.schema import ConfigError
-from simtoreal.transfer import arms, pipeline
+from simtoreal.transfer import pipeline
 from simtoreal.transfer.pipeline import EXIT_HARMED, finetune
 from simtoreal.transfer.settings import FinetuneConfig
+from simtoreal.transfer.trials import arms
 
 STRATEGY = {
     "name": "quick", "about": "for a test", "steps": 24, "batch_size": 8, "learning_rate": 0.008, "unknown_weight": 0.3,

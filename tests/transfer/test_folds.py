@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from simtoreal.transfer.folds import make_folds
+from simtoreal.transfer.trials.folds import make_folds
 
 NOBODY = np.array([], dtype=np.int64)
 

@@ -5,8 +5,8 @@ import pytest
 from simtoreal.envs.randomization import load_randomization
 from simtoreal.evaluation.records import EpisodeRecord
 from simtoreal.identified import Identified, Posterior
-from simtoreal.transfer.gap import advice, gap_on_logs, judge_cells
-from simtoreal.transfer.gap_page import gap_tables
+from simtoreal.transfer.control.gap import advice, gap_on_logs, judge_cells
+from simtoreal.transfer.ledger.gap_page import gap_tables
 
 
 def records(rate: float, num: int = 60) -> list[EpisodeRecord]:

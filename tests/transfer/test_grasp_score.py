@@ -10,8 +10,8 @@ from simtoreal import frames
 from simtoreal.policies.grasp_map import viewpoint_of
 from simtoreal.policies.grasp_targets import targets
 from simtoreal.policies.view import View, make_view
-from simtoreal.transfer.grasp_score import FrameScore, by_episode, hindsight_miss, mean_miss, score_map
-from simtoreal.transfer.real_frames import view_rows
+from simtoreal.transfer.data.real_frames import view_rows
+from simtoreal.transfer.tuning.grasp_score import FrameScore, by_episode, hindsight_miss, mean_miss, score_map
 
 TOOL = frames.top_down([0.5, 0.0, 0.25], 0.0)
 BAR = grasp_pose((0.505, 0.01), 0.6)

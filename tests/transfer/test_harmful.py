@@ -21,13 +21,14 @@ from simtoreal.head_interface import HeadScale
 from simtoreal.perception_error import PerceptionError
 from simtoreal.policies.load import encoder_weights
 from simtoreal.policies.parts import view_record
-from simtoreal.transfer import arms, preparation
-from simtoreal.transfer.labels import Hindsight
+from simtoreal.transfer import preparation
+from simtoreal.transfer.data.labels import Hindsight
+from simtoreal.transfer.data.simulated import SimulatedFrames
 from simtoreal.transfer.pipeline import finetune
 from simtoreal.transfer.settings import FinetuneConfig
-from simtoreal.transfer.simulated import SimulatedFrames
-from simtoreal.transfer.strategy import Depths, Mixture, Strategy
-from simtoreal.transfer.training import Domain, Lesson, tune
+from simtoreal.transfer.trials import arms
+from simtoreal.transfer.tuning.strategy import Depths, Mixture, Strategy
+from simtoreal.transfer.tuning.training import Domain, Lesson, tune
 
 QUICK = {
     "name": "quick", "about": "for a test", "steps": 24, "batch_size": 8, "learning_rate": 0.008, "unknown_weight": 0.3,

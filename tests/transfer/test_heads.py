@@ -16,9 +16,9 @@ from simtoreal.policies.residual_head import ResidualHead
 from simtoreal.policies.servo import ServoHead
 from simtoreal.preflight import find_bundle
 from simtoreal.schema import ConfigError
-from simtoreal.transfer.head_learning import advantage_weights, learn_awr, learn_clone, learn_residual
-from simtoreal.transfer.head_logs import Seen, Transitions, replay_interface
-from simtoreal.transfer.heads import check_head
+from simtoreal.transfer.control.head_learning import advantage_weights, learn_awr, learn_clone, learn_residual
+from simtoreal.transfer.control.head_logs import Seen, Transitions, replay_interface
+from simtoreal.transfer.control.heads import check_head
 from simtoreal.transfer.settings import FinetuneConfig, HeadStrategy
 
 

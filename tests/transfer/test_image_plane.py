@@ -10,9 +10,9 @@ from bar_scenes import simulated_frames
 from simtoreal.episodes.grasp_rectangles import GraspRectangle, agrees
 from simtoreal.policies.grasp_targets import targets
 from simtoreal.policies.view import ViewSpec, to_tensor
-from simtoreal.transfer.augmentation import Augmentation
-from simtoreal.transfer.batches import BatchMaker
-from simtoreal.transfer.image_plane import (
+from simtoreal.transfer.data.augmentation import Augmentation
+from simtoreal.transfer.data.batches import BatchMaker
+from simtoreal.transfer.data.image_plane import (
     EDGE_M,
     Labelled,
     Region,
@@ -27,7 +27,7 @@ from simtoreal.transfer.image_plane import (
     symmetric_maps,
     with_shifted,
 )
-from simtoreal.transfer.real_frames import view_rows
+from simtoreal.transfer.data.real_frames import view_rows
 
 REGION = Region(20, 10, 128)
 PIXELS = 64

@@ -5,7 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from simtoreal.transfer.learning_curve import Curves, Measured, band, estimate, fit_curves, outlook, what_was_saved
+from simtoreal.transfer.curve.learning_curve import (
+    Curves,
+    Measured,
+    band,
+    estimate,
+    fit_curves,
+    outlook,
+    what_was_saved,
+)
 
 SIZES = (0, 1, 2, 5, 10, 20, 50)
 

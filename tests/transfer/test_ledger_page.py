@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from simtoreal.transfer.ledger_page import render_terminal, write_page
+from simtoreal.transfer.ledger.page import render_terminal, write_page
 
 GAIN = {"mean": 0.1, "low": 0.02, "high": 0.18, "p": 0.01}
 ERRORS = {name: {"mean": 0.3, "median": 0.3, "sd": 0.1} for name in ("miss", "position_mm", "yaw_deg", "rank_pc")}

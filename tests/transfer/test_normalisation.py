@@ -8,7 +8,7 @@ from bar_scenes import VIEW
 from torch import nn
 
 from simtoreal.policies.encoders import GraspNet
-from simtoreal.transfer.normalisation import adapt_statistics, forward_with, statistics_of
+from simtoreal.transfer.tuning.normalisation import adapt_statistics, forward_with, statistics_of
 
 
 def views(num: int, offset: float = 0.0) -> torch.Tensor:

@@ -8,7 +8,7 @@ from bar_scenes import VIEW, real_frames
 
 from simtoreal import cli
 from simtoreal.policies.encoders import GraspNet
-from simtoreal.transfer.probing import probe_frames
+from simtoreal.transfer.ledger.probing import probe_frames
 
 
 def test_a_net_is_probed_with_frames_of_all_episodes(source: GraspNet):

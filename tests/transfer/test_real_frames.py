@@ -6,9 +6,9 @@ from bar_scenes import VIEW, grasp_pose, look, real_frames
 
 from simtoreal import frames
 from simtoreal.policies.view import make_view
-from simtoreal.transfer.batches import BatchMaker, draw_balanced
-from simtoreal.transfer.labels import KnownGrasp
-from simtoreal.transfer.real_frames import MAX_GRASPS, masked_targets, pack
+from simtoreal.transfer.data.batches import BatchMaker, draw_balanced
+from simtoreal.transfer.data.labels import KnownGrasp
+from simtoreal.transfer.data.real_frames import MAX_GRASPS, masked_targets, pack
 
 NONE = np.zeros((0, 6), dtype=np.float32)
 HELD = np.array([[13.6, 18.0, 0.02, 0.3, 0.024, 1.0]], dtype=np.float32)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from simtoreal.progress import Progress
-from simtoreal.transfer.folds import make_folds
-from simtoreal.transfer.selection import Trial, choose, search
-from simtoreal.transfer.strategy import Depths, Strategy, load_strategy
-from simtoreal.transfer.trainer import Trainer
-from simtoreal.transfer.training import Domain
+from simtoreal.transfer.trials.folds import make_folds
+from simtoreal.transfer.trials.selection import Trial, choose, search
+from simtoreal.transfer.tuning.strategy import Depths, Strategy, load_strategy
+from simtoreal.transfer.tuning.trainer import Trainer
+from simtoreal.transfer.tuning.training import Domain
 
 EPISODES = np.array([0, 1, 2, 3, 4, 5])
 NOBODY = np.array([], dtype=np.int64)

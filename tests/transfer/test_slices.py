@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from bar_scenes import real_frames
 
-from simtoreal.transfer.slices import by_slice, colour_of, describe
+from simtoreal.transfer.ledger.slices import by_slice, colour_of, describe
 
 
 def test_every_episode_is_in_one_slice_of_each_kind():

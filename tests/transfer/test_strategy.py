@@ -6,7 +6,7 @@ import pytest
 
 from simtoreal.schema import ConfigError
 from simtoreal.transfer.settings import FinetuneConfig
-from simtoreal.transfer.strategy import Mixture, load_strategy, strategy_names
+from simtoreal.transfer.tuning.strategy import Mixture, load_strategy, strategy_names
 
 WANTED = {
     "zero_shot",

@@ -9,8 +9,8 @@ import torch
 from bar_scenes import VIEW
 
 from simtoreal.policies.encoders import GraspNet
-from simtoreal.transfer.grasp_score import mean_miss, score_real
-from simtoreal.transfer.strategy import (
+from simtoreal.transfer.tuning.grasp_score import mean_miss, score_real
+from simtoreal.transfer.tuning.strategy import (
     Anchors,
     Depths,
     Mixture,
@@ -20,7 +20,7 @@ from simtoreal.transfer.strategy import (
     Unlabelled,
     load_strategy,
 )
-from simtoreal.transfer.training import Domain, Lesson, tune
+from simtoreal.transfer.tuning.training import Domain, Lesson, tune
 
 HEADS = Depths(heads=1.0)
 EVERYTHING = Depths(heads=1.0, body=1.0, num_stages=100)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simtoreal.evaluation.statistics import Difference
-from simtoreal.transfer.verdict import Evidence, Verdict, judge
+from simtoreal.transfer.ledger.verdict import Evidence, Verdict, judge
 
 BETTER, UNSURE, WORSE = (Difference(m, m - 0.05, m + 0.05, 0.01) for m in (0.1, 0.0, -0.1))
 KEPT, FORGOTTEN = Difference(0.01, -0.01, 0.03, 0.5), Difference(0.2, 0.1, 0.3, 0.001)

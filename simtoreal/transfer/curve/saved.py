@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtoreal.policies.encoders import GraspNet
-from simtoreal.transfer.arms import Recipes, others_of, recipes_of, scores_on, train_on
-from simtoreal.transfer.folds import Fold
-from simtoreal.transfer.grasp_score import by_episode
-from simtoreal.transfer.learning_curve import Measured, Saved, fit_curves, what_was_saved
-from simtoreal.transfer.selection import Search, Trial
-from simtoreal.transfer.strategy import SCRATCH
-from simtoreal.transfer.trainer import Trainer
+from simtoreal.transfer.curve.learning_curve import Measured, Saved, fit_curves, what_was_saved
+from simtoreal.transfer.trials.arms import Recipes, others_of, recipes_of, scores_on, train_on
+from simtoreal.transfer.trials.folds import Fold
+from simtoreal.transfer.trials.selection import Search, Trial
+from simtoreal.transfer.tuning.grasp_score import by_episode
+from simtoreal.transfer.tuning.strategy import SCRATCH
+from simtoreal.transfer.tuning.trainer import Trainer
 
 _SHARES = (0.25, 0.5, 1.0)
 _TUNED = "fine_tuned"

@@ -12,7 +12,7 @@ from simtoreal import camera
 from simtoreal.contracts import FloatArray
 from simtoreal.evaluation.statistics import holm, paired_mean_difference
 from simtoreal.policies.view import View
-from simtoreal.transfer.real_frames import RealFrames
+from simtoreal.transfer.data.real_frames import RealFrames
 
 _PATCH_PX = 2
 _GREY = 50  # saturation or value of 255 below which there is no hue

@@ -21,7 +21,7 @@ from simtoreal.policies.grasp_targets import targets
 from simtoreal.policies.load import as_grasp_map
 from simtoreal.policies.view import ViewSpec, channels, to_tensor
 from simtoreal.pretraining.frame_sets import FrameSet
-from simtoreal.transfer.real_frames import RealFrames, view_rows
+from simtoreal.transfer.data.real_frames import RealFrames, view_rows
 
 _ACROSS_M, _HEIGHT_M, _YAW_RAD = 0.010, 0.015, math.radians(15.0)  # one of these alone is a miss of 0.4
 _FAR_M = 0.10  # an error counts as no more than this, and so does a map without a grasp

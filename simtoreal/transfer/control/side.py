@@ -16,10 +16,10 @@ from simtoreal.identified import Identified
 from simtoreal.perception_error import PerceptionError
 from simtoreal.progress import Progress
 from simtoreal.schema import ConfigError
-from simtoreal.transfer.gap import advice, gap_on_logs, gap_online
-from simtoreal.transfer.heads import HeadJob, adapt_head
+from simtoreal.transfer.control.gap import advice, gap_on_logs, gap_online
+from simtoreal.transfer.control.heads import HeadJob, adapt_head
+from simtoreal.transfer.ledger.verdict import Verdict
 from simtoreal.transfer.settings import FinetuneConfig, HeadStrategy
-from simtoreal.transfer.verdict import Verdict
 
 _MAX_EPISODES = 12  # enough to see where the gap sits; `simtoreal identify` looks at more
 

@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from simtoreal.contracts import FloatArray
 from simtoreal.evaluation.statistics import Difference, paired_mean_difference
-from simtoreal.transfer.arms import ARMS, ArmScores
-from simtoreal.transfer.calibration_check import Shift, suspicion
-from simtoreal.transfer.dataset import RealData
-from simtoreal.transfer.grasp_score import EpisodeScores, FrameScore, by_episode, columns
-from simtoreal.transfer.selection import Choice, Search, Trial
-from simtoreal.transfer.simulated import FRAMES_PER_SCENE
-from simtoreal.transfer.slices import by_slice, describe
-from simtoreal.transfer.strategy import SCRATCH, as_plain
-from simtoreal.transfer.training import Tuned
-from simtoreal.transfer.verdict import Evidence, Verdict, judge
+from simtoreal.transfer.data.dataset import RealData
+from simtoreal.transfer.data.simulated import FRAMES_PER_SCENE
+from simtoreal.transfer.ledger.calibration_check import Shift, suspicion
+from simtoreal.transfer.ledger.slices import by_slice, describe
+from simtoreal.transfer.ledger.verdict import Evidence, Verdict, judge
+from simtoreal.transfer.trials.arms import ARMS, ArmScores
+from simtoreal.transfer.trials.selection import Choice, Search, Trial
+from simtoreal.transfer.tuning.grasp_score import EpisodeScores, FrameScore, by_episode, columns
+from simtoreal.transfer.tuning.strategy import SCRATCH, as_plain
+from simtoreal.transfer.tuning.training import Tuned
 
 VERSION = 1
 _NOTICEABLE = 0.05  # change of an episode's miss that counts as better or worse

@@ -16,15 +16,15 @@ from simtoreal.policies.encoders import EncoderSpec, GraspNet, build_encoder
 from simtoreal.policies.view import ViewSpec
 from simtoreal.pretraining.frame_sets import FrameSet
 from simtoreal.pretraining.perception import grasp_loss, make_batch
-from simtoreal.transfer import normalisation
-from simtoreal.transfer.adapters import add_adapters, merged
-from simtoreal.transfer.anchors import Anchor, anchor_at, as_targets, ewc, fisher, l2sp
-from simtoreal.transfer.augmentation import Augmentation
-from simtoreal.transfer.batches import Batch, BatchMaker, draw_balanced
-from simtoreal.transfer.grasp_score import mean_miss, score_real
-from simtoreal.transfer.real_frames import RealFrames
-from simtoreal.transfer.stages import Mover, freeze_all_but, make_optimizer, movers, still_waiting
-from simtoreal.transfer.strategy import Start, Statistics, Strategy, Unlabelled
+from simtoreal.transfer.data.augmentation import Augmentation
+from simtoreal.transfer.data.batches import Batch, BatchMaker, draw_balanced
+from simtoreal.transfer.data.real_frames import RealFrames
+from simtoreal.transfer.tuning import normalisation
+from simtoreal.transfer.tuning.adapters import add_adapters, merged
+from simtoreal.transfer.tuning.anchors import Anchor, anchor_at, as_targets, ewc, fisher, l2sp
+from simtoreal.transfer.tuning.grasp_score import mean_miss, score_real
+from simtoreal.transfer.tuning.stages import Mover, freeze_all_but, make_optimizer, movers, still_waiting
+from simtoreal.transfer.tuning.strategy import Start, Statistics, Strategy, Unlabelled
 
 _LOOKS = 8  # at the validation episodes, during a training
 _SURE = 0.7  # of a grasp, or that there is none below a tenth: what self-training believes

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtoreal.contracts import FloatArray
-from simtoreal.transfer.folds import Fold
-from simtoreal.transfer.grasp_score import by_episode, score_real
-from simtoreal.transfer.strategy import Statistics, Strategy
-from simtoreal.transfer.trainer import Trainer
-from simtoreal.transfer.training import Lesson
+from simtoreal.transfer.trials.folds import Fold
+from simtoreal.transfer.tuning.grasp_score import by_episode, score_real
+from simtoreal.transfer.tuning.strategy import Statistics, Strategy
+from simtoreal.transfer.tuning.trainer import Trainer
+from simtoreal.transfer.tuning.training import Lesson
 
 
 class Trial(NamedTuple):

@@ -14,12 +14,12 @@ from simtoreal.policies.encoders import GraspNet
 from simtoreal.policies.grasp_map import decode, viewpoint_of
 from simtoreal.policies.load import as_grasp_map
 from simtoreal.policies.view import View, to_tensor
-from simtoreal.transfer.arms import ARMS, ArmScores, recipes_of, train_fold
-from simtoreal.transfer.folds import Fold
-from simtoreal.transfer.grasp_score import by_episode
-from simtoreal.transfer.selection import Search
-from simtoreal.transfer.strategy import SCRATCH
-from simtoreal.transfer.trainer import Trainer
+from simtoreal.transfer.trials.arms import ARMS, ArmScores, recipes_of, train_fold
+from simtoreal.transfer.trials.folds import Fold
+from simtoreal.transfer.trials.selection import Search
+from simtoreal.transfer.tuning.grasp_score import by_episode
+from simtoreal.transfer.tuning.strategy import SCRATCH
+from simtoreal.transfer.tuning.trainer import Trainer
 
 NUM_EACH = 3  # episodes with the largest gain, and with the largest loss
 LABEL = JAWS

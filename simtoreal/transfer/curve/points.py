@@ -16,13 +16,13 @@ from rich.console import Console
 from simtoreal.evaluation.output_files import make_folder, write_text_atomic
 from simtoreal.evaluation.workers import results, worker_pool
 from simtoreal.progress import Progress
-from simtoreal.transfer.arms import scores_on, train_on
-from simtoreal.transfer.folds import Fold
-from simtoreal.transfer.grasp_score import by_episode
-from simtoreal.transfer.selection import choose, search
-from simtoreal.transfer.strategy import Strategy, as_plain
-from simtoreal.transfer.trainer import Trainer, hash_of
-from simtoreal.transfer.training import Domain, Tuned
+from simtoreal.transfer.trials.arms import scores_on, train_on
+from simtoreal.transfer.trials.folds import Fold
+from simtoreal.transfer.trials.selection import choose, search
+from simtoreal.transfer.tuning.grasp_score import by_episode
+from simtoreal.transfer.tuning.strategy import Strategy, as_plain
+from simtoreal.transfer.tuning.trainer import Trainer, hash_of
+from simtoreal.transfer.tuning.training import Domain, Tuned
 
 _VALIDATION_FRAC = 0.25
 _VERSION = 1

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from simtoreal.policies.encoders import GraspNet
-from simtoreal.transfer.strategy import Depths
+from simtoreal.transfer.tuning.strategy import Depths
 
 HEADS = ("readout", "surface")
 

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simtoreal.policies.encoders import GraspNet
-from simtoreal.transfer.folds import Fold
-from simtoreal.transfer.grasp_score import FrameScore, score_real
-from simtoreal.transfer.selection import Choice, Search, Trial, choose, search
-from simtoreal.transfer.strategy import SCRATCH, Strategy, load_strategy
-from simtoreal.transfer.trainer import Trainer
-from simtoreal.transfer.training import Lesson, Tuned
+from simtoreal.transfer.trials.folds import Fold
+from simtoreal.transfer.trials.selection import Choice, Search, Trial, choose, search
+from simtoreal.transfer.tuning.grasp_score import FrameScore, score_real
+from simtoreal.transfer.tuning.strategy import SCRATCH, Strategy, load_strategy
+from simtoreal.transfer.tuning.trainer import Trainer
+from simtoreal.transfer.tuning.training import Lesson, Tuned
 
 ARMS = ("source", SCRATCH, "fine_tuned")
 Recipes = Mapping[str, Choice]  # by trained arm

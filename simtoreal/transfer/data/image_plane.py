@@ -26,7 +26,7 @@ from simtoreal.policies.encoders import GraspNet
 from simtoreal.policies.grasp_map import FIELDS, NUM_FIELDS, NUM_YAWS, Candidate, decode, viewpoint_of
 from simtoreal.policies.view import View
 from simtoreal.pretraining.frame_sets import FrameSet
-from simtoreal.transfer.real_frames import RealFrames, view_rows
+from simtoreal.transfer.data.real_frames import RealFrames, view_rows
 
 # The unit that widths are given in. The map reads widths up to 96 mm: the widest rectangles are 0.4 of a region.
 EDGE_M = 0.18

@@ -11,7 +11,7 @@ from simtoreal.contracts import FloatArray
 from simtoreal.policies.grasp_map import in_view, viewpoint_of
 from simtoreal.policies.grasp_targets import targets
 from simtoreal.policies.view import View, from_camera_row
-from simtoreal.transfer.labels import KnownGrasp
+from simtoreal.transfer.data.labels import KnownGrasp
 
 MAX_GRASPS = 8  # kept per frame: an episode closes its jaws a few times
 _KNOWN_ABOVE = 0.5  # cells and bins whose target is at least this share the label; farther ones are unknown

@@ -10,7 +10,7 @@ from rich.text import Text
 from simtoreal.evaluation.charts import Curve, CurvePlot
 from simtoreal.evaluation.inspection_tables import terminal_table
 from simtoreal.evaluation.report import ReportContent, Table, write_report
-from simtoreal.transfer.learning_curve import MIN_GAIN
+from simtoreal.transfer.curve.learning_curve import MIN_GAIN
 
 _ARM_NAMES = {"fine_tuned": "fine-tuned", "scratch": "from scratch"}
 _Found = Mapping[str, Any]

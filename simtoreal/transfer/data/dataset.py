@@ -21,8 +21,8 @@ from simtoreal.evaluation.output_files import explain_write_errors
 from simtoreal.policies.view import ViewSpec, make_view
 from simtoreal.progress import Progress
 from simtoreal.schema import ConfigError
-from simtoreal.transfer.labels import LabelledFrame, LabelSource
-from simtoreal.transfer.real_frames import RealFrames, pack, stack
+from simtoreal.transfer.data.labels import LabelledFrame, LabelSource
+from simtoreal.transfer.data.real_frames import RealFrames, pack, stack
 
 _VERSION = 1
 _BARE_FRAC = 0.5  # frames without label kept, of the labelled ones that may be kept

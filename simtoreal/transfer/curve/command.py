@@ -18,15 +18,23 @@ from simtoreal.evaluation.output_files import write_text_atomic
 from simtoreal.evaluation.records import to_plain
 from simtoreal.policies.load import encoder_weights
 from simtoreal.progress import Progress
-from simtoreal.transfer.curve_page import render_terminal, write_page
-from simtoreal.transfer.curve_points import Point, Split, Task, Work, find_points, make_split, train_point
-from simtoreal.transfer.labels import Hindsight
-from simtoreal.transfer.learning_curve import Curves, Estimate, Measured, band, fit_curves, outlook, what_was_saved
+from simtoreal.transfer.curve.learning_curve import (
+    Curves,
+    Estimate,
+    Measured,
+    band,
+    fit_curves,
+    outlook,
+    what_was_saved,
+)
+from simtoreal.transfer.curve.page import render_terminal, write_page
+from simtoreal.transfer.curve.points import Point, Split, Task, Work, find_points, make_split, train_point
+from simtoreal.transfer.curve.saved import as_plain_saved
+from simtoreal.transfer.data.labels import Hindsight
 from simtoreal.transfer.online import Entrant, run_arm
 from simtoreal.transfer.preparation import Job, check_unchanged, possible_of, prepare, strategies_of
-from simtoreal.transfer.saved import as_plain_saved
 from simtoreal.transfer.settings import CurveConfig
-from simtoreal.transfer.strategy import SCRATCH, Strategy, load_strategy
+from simtoreal.transfer.tuning.strategy import SCRATCH, Strategy, load_strategy
 
 TUNED = "fine_tuned"
 VERSION = 1

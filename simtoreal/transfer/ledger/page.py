@@ -10,8 +10,8 @@ from rich.text import Text
 
 from simtoreal.evaluation.grounding import grounding_table
 from simtoreal.evaluation.report import Picture, ReportContent, Table, write_report
-from simtoreal.transfer.arms import ARMS
-from simtoreal.transfer.gap_page import gap_tables
+from simtoreal.transfer.ledger.gap_page import gap_tables
+from simtoreal.transfer.trials.arms import ARMS
 
 _ARM_NAMES = {"source": "source, as it is", "scratch": "from scratch, same frames", "fine_tuned": "fine-tuned"}
 _COLOURS = {"improved": "green", "no evidence": "yellow", "harmed": "red"}

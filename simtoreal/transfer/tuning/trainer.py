@@ -18,8 +18,8 @@ from simtoreal.evaluation.output_files import explain_write_errors, write_text_a
 from simtoreal.policies.encoders import build_encoder
 from simtoreal.policies.load import encoder_weights
 from simtoreal.progress import Progress
-from simtoreal.transfer.strategy import Strategy, as_plain
-from simtoreal.transfer.training import Domain, Lesson, Tuned, tune
+from simtoreal.transfer.tuning.strategy import Strategy, as_plain
+from simtoreal.transfer.tuning.training import Domain, Lesson, Tuned, tune
 
 _VERSION = 1  # of how trainings are carried out
 

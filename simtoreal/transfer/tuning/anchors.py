@@ -11,7 +11,7 @@ from simtoreal.policies.encoders import GraspNet
 from simtoreal.policies.view import ViewSpec
 from simtoreal.pretraining.frame_sets import FrameSet
 from simtoreal.pretraining.perception import grasp_loss, make_batch
-from simtoreal.transfer.adapters import effective_weights
+from simtoreal.transfer.tuning.adapters import effective_weights
 
 _FISHER_FRAMES = 64  # one gradient each
 

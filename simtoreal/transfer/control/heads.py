@@ -18,9 +18,9 @@ from simtoreal.policies.residual_head import split_residual
 from simtoreal.pretraining.corrected import retrain_head
 from simtoreal.progress import Progress
 from simtoreal.schema import ConfigError
-from simtoreal.transfer.dataset import Wanted, choose_camera
-from simtoreal.transfer.head_learning import Learned, learn_awr, learn_clone, learn_residual
-from simtoreal.transfer.head_logs import Transitions, read_transitions
+from simtoreal.transfer.control.head_learning import Learned, learn_awr, learn_clone, learn_residual
+from simtoreal.transfer.control.head_logs import Transitions, read_transitions
+from simtoreal.transfer.data.dataset import Wanted, choose_camera
 from simtoreal.transfer.settings import FinetuneConfig, HeadStrategy
 
 MIN_EPISODES, MIN_SUCCESSES = 8, 4

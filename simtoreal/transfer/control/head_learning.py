@@ -17,7 +17,7 @@ from simtoreal.evaluation.statistics import Difference, paired_mean_difference
 from simtoreal.head_interface import ACTION_DIM, OBSERVATION_DIM
 from simtoreal.policies.learned_head import OUTPUT_CLIP, Weights
 from simtoreal.policies.residual_head import BOUND, PREFIX
-from simtoreal.transfer.head_logs import Transitions
+from simtoreal.transfer.control.head_logs import Transitions
 
 BOUND_FRAC = 0.2  # of the range of an action, for the motion; the jaws are left alone
 _TEMPERATURE, _MAX_WEIGHT = 0.15, 10.0  # of advantages

@@ -16,7 +16,7 @@ from simtoreal.policies.encoders import GraspNet
 from simtoreal.policies.grasp_map import CELL_PX
 from simtoreal.policies.load import as_grasp_map
 from simtoreal.policies.view import ViewSpec, to_tensor
-from simtoreal.transfer.real_frames import RealFrames
+from simtoreal.transfer.data.real_frames import RealFrames
 
 _REACH = 6  # cells looked at around a label, each way
 _MIN_EPISODES = 3

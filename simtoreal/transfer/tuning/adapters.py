@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from simtoreal.transfer.stages import Mover
+from simtoreal.transfer.tuning.stages import Mover
 
 Net = TypeVar("Net", bound=nn.Module)
 

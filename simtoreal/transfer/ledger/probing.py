@@ -21,9 +21,9 @@ from simtoreal.policies.parts import view_of
 from simtoreal.policies.view import ViewSpec
 from simtoreal.preflight import find_bundle
 from simtoreal.progress import Progress
-from simtoreal.transfer.dataset import Wanted, load_real_data
-from simtoreal.transfer.labels import Hindsight
-from simtoreal.transfer.real_frames import RealFrames
+from simtoreal.transfer.data.dataset import Wanted, load_real_data
+from simtoreal.transfer.data.labels import Hindsight
+from simtoreal.transfer.data.real_frames import RealFrames
 
 FOLDER = "grounding"  # in the run folder of `inspect`
 _PER_EPISODE = 4

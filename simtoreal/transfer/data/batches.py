@@ -12,8 +12,8 @@ from simtoreal.camera import project
 from simtoreal.contracts import FloatArray
 from simtoreal.policies.view import View, ViewSpec, to_tensor
 from simtoreal.pretraining.perception import mirrored
-from simtoreal.transfer.augmentation import EXTERNAL, Augmentation, augment
-from simtoreal.transfer.real_frames import RealFrames, masked_targets, view_rows
+from simtoreal.transfer.data.augmentation import EXTERNAL, Augmentation, augment
+from simtoreal.transfer.data.real_frames import RealFrames, masked_targets, view_rows
 
 _WITH_GRASP = 0.8  # of the windows are drawn around one
 

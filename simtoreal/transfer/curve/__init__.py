@@ -1,0 +1,1 @@
+"""Success against the number of real episodes, and what pretraining saved."""
