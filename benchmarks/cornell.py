@@ -26,7 +26,7 @@ from pathlib import Path  # noqa: E402
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from cornell_pictures import AUGMENTATION, ENCODER, JAW_PX, METRICS, VIEW, Pictures, load_pictures, outcomes  # noqa: E402
+from cornell_pictures import AUGMENTATION, ENCODER, JAW_PX, METRICS, READ, VIEW, Pictures, load_pictures, outcomes  # noqa: E402
 from cornell_pretraining import Pretraining, Simulation, load_simulation  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 from record import Row, per_cent, save  # noqa: E402
@@ -56,7 +56,7 @@ def scratch(num_images: int) -> Strategy:
 
 
 def tuned(num_images: int) -> Strategy:
-    """The recipe of fine-tuning: pictures nudge the source, and only many of them are learned from as from scratch."""
+    """The recipe of fine-tuning: pictures nudge the source; from many it learns freely, and the source is asked too."""
     if num_images >= MANY:
         return replace(scratch(num_images), name="pictures_all", start=Start.SOURCE, learning_rate=1e-3)
     few = num_images <= FEW
@@ -99,20 +99,24 @@ class Study:
     def outcomes(self, draw: Draw, strategy: Strategy | None, num_images: int) -> Outcomes:
         """Of the images of a fold: (images, metrics)."""
         if strategy is None:
-            return self._judge(self._pretrained(draw.seed), draw.fold)
+            return self._judge([self._pretrained(draw.seed)], draw.fold)
         lesson = Lesson(draw.images(self._pictures, num_images), np.empty(0, np.int64), draw.seed)
         label = f"{strategy.name} {num_images}, fold {draw.fold}, seed {draw.seed}"
         trainer = self._trainer(None if strategy.start is Start.SCRATCH else draw.seed)
-        return self._judge(trainer.tune(strategy, lesson, label).net, draw.fold)
+        nets = [trainer.tune(strategy, lesson, label).net]
+        if strategy.start is Start.SOURCE and strategy.anchors == Anchors():
+            nets.append(self._pretrained(draw.seed))  # which nothing held the other to
+        return self._judge(nets, draw.fold)
 
-    def _judge(self, net: GraspNet, fold: int) -> Outcomes:
+    def _judge(self, nets: Sequence[GraspNet], fold: int) -> Outcomes:
         judged = np.flatnonzero(self._pictures.fold == fold)
-        made_of = hash_of(*encoder_weights(net).values(), self._pictures.frames.rgb[judged], f"{JAW_PX} {METRICS}")
+        weights = [array for net in nets for array in encoder_weights(net).values()]
+        made_of = hash_of(*weights, self._pictures.frames.rgb[judged], f"{READ} {JAW_PX} {METRICS}")
         path = self._folder / "outcomes" / f"{made_of}.npy"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(f".{os.getpid()}.npy")
-            np.save(partial, outcomes(net, self._pictures, judged), allow_pickle=False)
+            np.save(partial, outcomes(nets, self._pictures, judged), allow_pickle=False)
             partial.replace(path)
         return np.asarray(np.load(path, allow_pickle=False), dtype=np.bool_)
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +35,7 @@ AUGMENTATION = Augmentation(
     roll_rad=math.pi, zoom=0.6, brightness=0.3, contrast=0.3, channel=0.15, noise=6.0, scale_free=True, window_px=96
 )
 JAW_PX = 25.0  # the map does not say how broad the jaws are; the rectangles of Cornell have 26 in the median
+READ = 2  # version of how a rectangle is read from a map, which outcomes that are kept depend on
 METRICS = {"rectangle": (0.25, math.radians(30.0)), "strict": (0.50, math.radians(15.0))}
 
 
@@ -68,10 +70,10 @@ def load_pictures(folder: Path) -> Pictures:
     return Pictures(names, np.array([fold_of[name] for name in names]), rectangles, stack_pictures(labelled))
 
 
-def outcomes(net: GraspNet, pictures: Pictures, index: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether the first choice of a net agrees with a positive rectangle: (len(index), metrics)."""
+def outcomes(nets: Sequence[GraspNet], pictures: Pictures, index: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the first choice of nets, asked together, agrees with a positive rectangle: (len(index), metrics)."""
     found = np.zeros((len(index), len(METRICS)), dtype=np.bool_)
-    for row, i, grasp_map in zip(found, index, _maps(net, pictures.frames, index), strict=True):
+    for row, i, grasp_map in zip(found, index, _maps(nets, pictures.frames, index), strict=True):
         chosen = best_rectangle(grasp_map, pictures.frames.view(int(i)), REGION, JAW_PX)
         if chosen is not None:
             row[:] = [
@@ -82,7 +84,9 @@ def outcomes(net: GraspNet, pictures: Pictures, index: NDArray[np.int64]) -> NDA
     return found
 
 
-def _maps(net: GraspNet, frames: RealFrames, index: NDArray[np.int64]) -> NDArray[np.float32]:
+def _maps(nets: Sequence[GraspNet], frames: RealFrames, index: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Mean of what each net says."""
     views = torch.from_numpy(np.stack([to_tensor(frames.view(int(i)), VIEW) for i in index]))
-    net = for_inference(net)
-    return np.concatenate([symmetric_maps(net, batch) for batch in views.split(32)])
+    asked = [for_inference(net) for net in nets]
+    said = [np.concatenate([symmetric_maps(net, batch) for batch in views.split(32)]) for net in asked]
+    return np.asarray(np.mean(said, axis=0))

@@ -137,6 +137,17 @@ def test_the_middle_of_a_thing_is_its_best_grasp_and_things_far_apart_have_one_e
     assert (found[9:] > 0.99).all()  # all of a rim is as near to its middle
 
 
+def test_of_grasps_that_look_about_as_good_the_narrower_one_is_chosen():
+    labelled = label_picture(picture(), RECTANGLES[:1], REGION, PIXELS)
+    spots = ((10.0, 10.0, 0.06), (22.0, 22.0, 0.02))
+    for better, chosen_m in ((0.0, 0.02), (0.03, 0.02), (0.2, 0.06)):
+        rows = np.array([[u, v, 0.0, 0.1, width, 0.7] for u, v, width in spots], np.float32)
+        rows[0, 5] += better  # the wide one
+        found = best_rectangle(targets(rows, PIXELS), labelled.view, REGION, 20.0)
+        assert found is not None
+        assert found.opening_px == pytest.approx(chosen_m / EDGE_M * REGION.edge_px, rel=1e-3)
+
+
 def test_clearance_widens_and_nothing_else():
     scenes = simulated_frames(3)
     for tight, loose in zip(simulated_pictures(scenes, 0.0, 0.6), simulated_pictures(scenes, 0.01, 0.6), strict=True):

@@ -30,11 +30,12 @@ from simtoreal.transfer.data.real_frames import RealFrames, view_rows
 
 # The unit that widths are given in. The map reads widths up to 96 mm: the widest rectangles are 0.4 of a region.
 EDGE_M = 0.18
-_DU, _DV, _DYAW = (FIELDS.index(name) for name in ("du", "dv", "dyaw"))
+_WIDTH, _DU, _DV, _DYAW = (FIELDS.index(name) for name in ("width", "du", "dv", "dyaw"))
 _EYE_M = 1.0  # above the plane; any height gives the same view
 _GAP_M = 0.013  # between grasps of one thing at most
 _SMALL_M = 0.011  # half the length of a thing that has no ends to speak of
 _NEAR_FRAC = 0.5  # of half the length of a thing: there a grasp is 0.6 times as good as in the middle
+_WIDE = 0.1  # so much better must a grasp be that is wider by 80 mm of the plane
 _SHIFTS = (0.0, -0.2, 0.2, -0.4, 0.4)  # of the breadth of the jaws
 
 
@@ -121,8 +122,13 @@ def with_shifted(rectangles: Sequence[GraspRectangle]) -> list[GraspRectangle]:
 
 
 def best_rectangle(grasp_map: NDArray[np.float32], view: View, region: Region, jaw_px: float) -> GraspRectangle | None:
-    """The rectangle, in pixels of the picture, of the best grasp of a map; how broad jaws are it does not say."""
-    found = decode(grasp_map, viewpoint_of(view), 1)
+    """The rectangle, in pixels of the picture, of the best grasp of a map; how broad jaws are it does not say.
+
+    Of grasps that look about as good the narrower one: where a thing can be held by its rim nobody spans it.
+    """
+    preferred = grasp_map.copy()
+    preferred[:, 0] -= _WIDE * preferred[:, _WIDTH]
+    found = decode(preferred, viewpoint_of(view), 1)
     return _rectangle(found[0], view, region, jaw_px) if found else None
 
 
