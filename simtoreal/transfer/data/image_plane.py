@@ -127,7 +127,7 @@ def best_rectangle(grasp_map: NDArray[np.float32], view: View, region: Region, j
     Of grasps that look about as good the narrower one: where a thing can be held by its rim nobody spans it.
     """
     preferred = grasp_map.copy()
-    preferred[:, 0] -= _WIDE * preferred[:, _WIDTH]
+    preferred[:, 0] -= _WIDE * np.maximum(preferred[:, _WIDTH], 0.0)
     found = decode(preferred, viewpoint_of(view), 1)
     return _rectangle(found[0], view, region, jaw_px) if found else None
 
