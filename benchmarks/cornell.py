@@ -105,7 +105,7 @@ class Study:
         trainer = self._trainer(None if strategy.start is Start.SCRATCH else draw.seed)
         nets = [trainer.tune(strategy, lesson, label).net]
         if strategy.start is Start.SOURCE and strategy.anchors == Anchors():
-            nets.append(self._pretrained(draw.seed))  # which nothing held the other to
+            nets.append(trainer.domain.source)  # which nothing held the other to
         return self._judge(nets, draw.fold)
 
     def _judge(self, nets: Sequence[GraspNet], fold: int) -> Outcomes:
