@@ -9,8 +9,6 @@ Example:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from simtoreal.envs.randomization_groups import (
     TimingRandomization,
     VisualRandomization,
 )
-from simtoreal.envs.range_group import RangeGroup, draw_groups, read_groups
+from simtoreal.envs.range_group import RangeGroup, draw_groups
 from simtoreal.envs.ranges import Range
 from simtoreal.envs.textures import PROCEDURAL_KINDS, photo_folder_at
 from simtoreal.envs.world_sample import (
@@ -37,6 +35,7 @@ from simtoreal.envs.world_sample import (
     WorldSample,
 )
 from simtoreal.identified import from_plain, is_identified
+from simtoreal.settings_files import SettingsFile, read_mapping, shipped_file
 
 __all__ = [
     "PRESETS",
@@ -163,7 +162,7 @@ def preset_table(presets: Sequence[str] = PRESETS) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _found_photos(randomization: Randomization, path: Traversable | Path) -> Randomization:
+def _found_photos(randomization: Randomization, path: SettingsFile) -> Randomization:
     """Makes the folder of photographs absolute, from where the file lies, and checks it before hours are spent."""
     folder = randomization.visual.photo_folder
     if not folder:
@@ -182,11 +181,11 @@ def _need_group(name: str) -> None:
 def _load_preset(name: str) -> Randomization:
     if name not in PRESETS:
         raise ValueError(f"{name!r} is not a preset; allowed: {', '.join(PRESETS)}")
-    return _load_file(resources.files("simtoreal.configs") / "randomization" / f"{name}.yaml")
+    return _load_file(shipped_file("randomization", name))
 
 
-def _load_file(path: Traversable | Path) -> Randomization:
-    plain = read_groups(path)
+def _load_file(path: SettingsFile) -> Randomization:
+    plain = read_mapping(path)
     if is_identified(plain):
         plain = dict(from_plain(plain, str(path)).randomization)
     base = plain.pop("base", "none")

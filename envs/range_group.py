@@ -7,12 +7,9 @@ is, so two presets that meet the same seed differ only by their ranges: common r
 import math
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import yaml
 
 from simtoreal.envs.ranges import Range
 from simtoreal.envs.world_sample import Vector3
@@ -40,21 +37,6 @@ def draw_groups(groups: Any, rng: np.random.Generator) -> dict[str, Any]:
     names = [item.name for item in fields(groups)]
     streams = [np.random.default_rng(seed) for seed in rng.integers(2**63, size=len(names))]
     return {name: getattr(groups, name).sample(stream) for name, stream in zip(names, streams, strict=True)}
-
-
-def read_groups(path: Traversable | Path) -> dict[str, Any]:
-    """What a YAML file says of groups, plain and unchecked.
-
-    Raises:
-        ValueError: it cannot be read, or holds no mapping; names the file.
-    """
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: cannot be read as YAML: {error}") from None
-    if not isinstance(plain, dict):
-        raise ValueError(f"{path}: must hold a mapping of groups, got {type(plain).__name__}")
-    return plain
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,12 @@ True
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from simtoreal.envs.range_group import RangeGroup, draw_groups, read_groups
+from simtoreal.envs.range_group import RangeGroup, draw_groups
 from simtoreal.envs.reality_groups import (
     ArmReality,
     ClockReality,
@@ -28,6 +26,7 @@ from simtoreal.envs.reality_groups import (
     PhysicsReality,
 )
 from simtoreal.envs.reality_sample import RealitySample
+from simtoreal.settings_files import SettingsFile, read_mapping, shipped_file
 
 REALITIES = ("mild", "default", "harsh")
 
@@ -60,7 +59,7 @@ def load_reality(name_or_path: str) -> Reality:
         ValueError: no such reality or file, or the file is not right; names file, field, value and what is allowed.
     """
     if name_or_path in REALITIES:
-        return _load_file(_shipped(name_or_path))
+        return _load_file(shipped_file("reality", name_or_path))
     path = Path(name_or_path).expanduser()
     if not path.is_file():
         raise ValueError(f"reality={name_or_path}: neither a reality ({', '.join(REALITIES)}) nor a YAML file")
@@ -77,12 +76,8 @@ def reality_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _shipped(name: str) -> Traversable:
-    return resources.files("simtoreal.configs") / "reality" / f"{name}.yaml"
-
-
-def _load_file(path: Traversable | Path) -> Reality:
-    plain = read_groups(path)
+def _load_file(path: SettingsFile) -> Reality:
+    plain = read_mapping(path)
     try:
         return _base(plain).updated({key: value for key, value in plain.items() if key != "base"})
     except ValueError as error:
@@ -94,4 +89,4 @@ def _base(plain: Mapping[str, Any]) -> Reality:
         return Reality()
     if plain["base"] not in REALITIES:
         raise ValueError(f"base: {plain['base']!r} is not a shipped reality; allowed: {', '.join(REALITIES)}")
-    return _load_file(_shipped(str(plain["base"])))
+    return _load_file(shipped_file("reality", str(plain["base"])))

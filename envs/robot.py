@@ -2,11 +2,9 @@
 
 import importlib.util
 from dataclasses import dataclass, fields
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from simtoreal import frames
@@ -14,6 +12,7 @@ from simtoreal.envs.opening_map import OpeningMap
 from simtoreal.envs.planner import GripperGeometry
 from simtoreal.envs.robot_file import GripperFile, RobotFile
 from simtoreal.schema import parse
+from simtoreal.settings_files import SettingsFile, read_mapping, shipped_file, shipped_names
 
 FloatArray = NDArray[np.float64]
 
@@ -69,21 +68,17 @@ def load_robot(name_or_path: str) -> RobotSpec:
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise FileNotFoundError(f"robot file {path} does not exist")
-        text, origin = path.read_text(), str(path)
+        file: SettingsFile = path
     else:
-        folder = resources.files("simtoreal.configs").joinpath("robot")
-        shipped = folder.joinpath(f"{name_or_path}.yaml")
-        if not shipped.is_file():
-            known = sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".yaml"))
+        known = shipped_names("robot")
+        if name_or_path not in known:
             raise FileNotFoundError(f"no robot named {name_or_path!r}; shipped: {known}; or give the path of a .yaml")
-        text, origin = shipped.read_text(), f"robot/{name_or_path}.yaml"
+        file = shipped_file("robot", name_or_path)
+    values = read_mapping(file)
     try:
-        values = yaml.safe_load(text)
-        if not isinstance(values, dict):
-            raise ValueError("must hold the fields of a robot; start from a copy of the shipped robot/panda.yaml")
         return _spec(parse(values, RobotFile), path.parent)
-    except (ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{origin}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
 
 
 def resolve_asset_path(text: str, folder: Path) -> Path:

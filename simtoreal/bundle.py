@@ -32,6 +32,8 @@ from safetensors.numpy import load_file, save_file
 from simtoreal.camera_record import CAMERA_FILE, CameraRecord
 from simtoreal.head_interface import HeadScale
 from simtoreal.perception_error import PerceptionError
+from simtoreal.schema import ConfigError
+from simtoreal.settings_files import read_mapping
 
 FORMAT_VERSION = 2
 CONTRACT_FILE = "contract.json"  # makes a folder an exported one
@@ -198,14 +200,11 @@ def _one_of(value: Any, allowed: tuple[str, ...]) -> str:
 
 def _load_yaml(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return read_mapping(path)
     except FileNotFoundError as error:
         raise BundleError(f"{path.parent} is no policy bundle: {path.name} is missing") from error
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise BundleError(f"{path} cannot be read: {error}") from error
-    if not isinstance(data, dict):
-        raise BundleError(f"{path} must hold a mapping, got {type(data).__name__}")
-    return data
+    except ConfigError as error:
+        raise BundleError(str(error)) from error
 
 
 def _load_weights(path: Path) -> Arrays:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from simtoreal import frames
 from simtoreal.camera import CameraModel
 from simtoreal.schema import ConfigError, option, parse, required
+from simtoreal.settings_files import read_mapping
 from simtoreal.usage import plain
 
 FORMAT_VERSION = 1
@@ -242,13 +243,11 @@ def load_camera(path: Path) -> CameraRecord:
         CameraFileError: it is not there, is no YAML, or holds something that cannot be used; names file and field.
     """
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = read_mapping(Path(path))
     except FileNotFoundError:
         raise CameraFileError(f"{path}: there is no such camera file; `simtoreal calibrate` writes one") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CameraFileError(f"{path} cannot be read: {error}") from error
-    if not isinstance(data, Mapping):
-        raise CameraFileError(f"{path} must hold a mapping, got {type(data).__name__}")
+    except ConfigError as error:
+        raise CameraFileError(str(error)) from error
     try:
         return CameraRecord.from_dict(data)
     except KeyError as error:

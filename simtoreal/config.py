@@ -6,12 +6,10 @@ The YAML files in `simtoreal.configs` spell out the same defaults, for people wh
 import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib import resources
 from pathlib import Path
 
-import yaml
-
 from simtoreal.schema import ConfigError, option, parse, required
+from simtoreal.settings_files import read_mapping, shipped_file, shipped_names
 from simtoreal.usage import help_text
 
 __all__ = [
@@ -172,11 +170,10 @@ def load_preset(name: str) -> PresetConfig:
     Raises:
         ConfigError: there is no such preset.
     """
-    folder = resources.files("simtoreal.configs") / "preset"
-    names = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    names = shipped_names("preset")
     if name not in names:
         raise ConfigError(f"preset={name} is not a choice. Choose from: {', '.join(names)}")
-    return parse(yaml.safe_load((folder / f"{name}.yaml").read_text()), PresetConfig, prefix="preset.")
+    return parse(read_mapping(shipped_file("preset", name)), PresetConfig, prefix="preset.")
 
 
 @dataclass(frozen=True)

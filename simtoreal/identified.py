@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from simtoreal.schema import ConfigError
+from simtoreal.settings_files import read_mapping
 
 FORMAT, VERSION = "simtoreal.identified", 1
 OBSERVATION_LATENCY, ACTION_LATENCY, ROUND_TRIP = "observation_latency_s", "action_latency_s", "round_trip_s"
@@ -99,9 +100,9 @@ def load_identified(path: Path) -> Identified:
         IdentifiedError: it is none, cannot be read, or has another version; names file, field and what to do.
     """
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise IdentifiedError(f"{path}: cannot be read: {error}; write it with `simtoreal identify`") from None
+        plain = read_mapping(path)
+    except (FileNotFoundError, ConfigError) as error:
+        raise IdentifiedError(f"{error}; `simtoreal identify` writes one") from None
     return from_plain(plain, str(path))
 
 

@@ -48,7 +48,7 @@ def test_what_is_wrong_is_named(changes: dict[str, object], said: str, tmp_path:
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(IdentifiedError, match="cannot be read"):
+    with pytest.raises(IdentifiedError, match=r"none\.yaml.*`simtoreal identify` writes one"):
         load_identified(tmp_path / "none.yaml")
 
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from simtoreal.camera_record import CameraRecord, load_camera
 from simtoreal.contracts import Camera
 from simtoreal.controllers.arm import Arm
@@ -34,6 +32,7 @@ from simtoreal.controllers.joint_arm import ChainSettings, JointArm
 from simtoreal.controllers.mounted_camera import MountedCamera
 from simtoreal.controllers.registry import ARMS, ControllerSettings
 from simtoreal.schema import ConfigError, closest, option, parse, required
+from simtoreal.settings_files import read_mapping
 
 _NEEDS_CHAIN = "chain is missing: an arm that takes joint commands needs urdf, joints and link there"
 
@@ -230,11 +229,6 @@ def _beside(file: Path | None, path: Path) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return read_mapping(path)
     except FileNotFoundError:
         raise ConfigError(f"controller={path}: there is no such file. Copy one of configs/hardware") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"controller={path} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"controller={path} must hold keys: arm, limits, cameras ...")
-    return values

@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from simtoreal.identification.study import MIN_EPISODES, EpisodeStudy, Study, co
 from simtoreal.identified import Identified
 from simtoreal.progress import Bar, Progress
 from simtoreal.schema import ConfigError
+from simtoreal.settings_files import shipped_names
 
 IDENTIFIED_FILE = "identified.yaml"
 _MAX_MATCHED, _MAX_JUDGED = 8, 8
@@ -97,8 +97,7 @@ def _robot_of(reader: DatasetReader, config: IdentifyConfig) -> tuple[str, Robot
         if named and robot.name != named:
             raise ConfigError(f"robot={config.robot} is {robot.name}, but the episodes are of {named}: leave it out")
         return robot.name, robot
-    is_shipped = bool(named) and (resources.files("simtoreal.configs") / "robot" / f"{named}.yaml").is_file()
-    return named, load_robot(named) if is_shipped else None
+    return named, load_robot(named) if named in shipped_names("robot") else None
 
 
 def _study(reader: DatasetReader, config: IdentifyConfig, progress: Progress) -> list[EpisodeStudy]:

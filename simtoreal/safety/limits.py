@@ -1,15 +1,11 @@
 """Safety limits as data: shipped for each robot in `configs/safety`, or a YAML file of one's own."""
 
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 
-import yaml
-
-from simtoreal.schema import ConfigError, closest, option, parse, required
+from simtoreal.schema import ConfigError, option, parse, required
+from simtoreal.settings_files import find_settings, read_mapping
 
 Vector3 = tuple[float, float, float]
-_SHIPPED = "simtoreal.configs", "safety"
 
 
 @dataclass(frozen=True)
@@ -89,22 +85,7 @@ def load_limits(name: str) -> SafetyLimits:
     Raises:
         ConfigError: there are none, or a value cannot be used.
     """
-    folder = resources.files(_SHIPPED[0]) / _SHIPPED[1]
-    shipped = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-    path = Path(name).expanduser()
-    if name not in shipped and not path.is_file():
-        raise ConfigError(
-            f"safety={name} is neither a file nor shipped{closest(name, shipped)} Shipped: {', '.join(shipped)}. "
-            "Copy one of configs/safety and give the file"
-        )
-    text = (folder / f"{name}.yaml").read_text("utf-8") if name in shipped else path.read_text("utf-8")
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"safety={name} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"safety={name} holds no keys")
-    return parse(values, SafetyLimits, prefix="safety.")
+    return parse(read_mapping(find_settings("safety", name, "safety")), SafetyLimits, prefix="safety.")
 
 
 def _check_order(limits: SafetyLimits, low: str, high: str) -> None:

@@ -70,7 +70,7 @@ def test_a_file_names_only_what_differs_from_its_base(tmp_path: Path):
         ("looks: {tables: [marble]}\n", r"looks\.tables: \['marble'\] must be some of laminate, oak"),
         ("light: {temperature_k: '*U(0.5, 2)'}\n", r"light\.temperature_k: .* must use =U or =LogU"),
         ("base: PyBullet\n", r"base: 'PyBullet' is not a shipped reality; allowed: mild, default, harsh"),
-        ("- 1\n", r"must hold a mapping of groups, got list"),
+        ("- 1\n", r"must hold a mapping, got list"),
         ("physics: [\n", r"cannot be read as YAML"),
         ("optics: 3\n", r"optics: 3 is not a mapping of fov_scale"),
     ],

@@ -9,22 +9,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from importlib import resources
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from simtoreal import frames
 from simtoreal.episodes.importing.source import SourceError
 from simtoreal.episodes.records import CameraInfo, Mount
 from simtoreal.schema import ConfigError, closest, option, parse
+from simtoreal.settings_files import find_settings, read_mapping, shipped_names
 
 FloatArray = NDArray[np.float64]
 Row = Mapping[str, Any]
-SHIPPED = "simtoreal.configs", "importing"
+_SHIPPED = "importing"  # folder of `simtoreal.configs`
 _COLUMN = re.compile(r"(?P<key>[^\[\]]+?)(?:\[(?P<part>[0-9:, ]+)\])?")
 IDENTITY_POSE = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -179,35 +177,13 @@ def read_yaml(name: str) -> tuple[dict[str, Any], str]:
     Raises:
         ConfigError: there is no such mapping, or it is not YAML with keys.
     """
-    path = Path(name).expanduser()
-    shipped = shipped_mappings()
-    if not path.is_file() and name not in shipped:
-        raise ConfigError(f"mapping={name} is neither a file nor shipped{closest(name, shipped)} Shipped: {shipped}")
-    text = path.read_text(encoding="utf-8") if path.is_file() else _shipped_text(name)
-    try:
-        values = yaml.load(text, _UniqueKeys)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"mapping={name} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"mapping={name} holds no keys")
-    return values, str(path) if path.is_file() else f"the shipped mapping {name}"
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses what YAML would let pass: two cameras under one name, of which the first one is lost."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [str(key) for key in keys if keys.count(key) > 1]
-        if twice:
-            raise yaml.YAMLError(f"the key {twice[0]!r} is there twice{node.start_mark}")
-        return super().construct_mapping(node, deep)
+    path = find_settings("mapping", name, _SHIPPED)
+    return read_mapping(path), f"the shipped mapping {name}" if name in shipped_mappings() else str(path)
 
 
 def shipped_mappings() -> list[str]:
     """Names of the mappings that come along."""
-    folder = resources.files(SHIPPED[0]).joinpath(SHIPPED[1])
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return shipped_names(_SHIPPED)
 
 
 def parse_rows(values: Mapping[str, Any], origin: str) -> RowMapping:
@@ -310,7 +286,3 @@ def _part(text: str) -> Any:
         return [int(index) for index in text.split(",")]
     start, _, stop = text.partition(":")
     return slice(int(start) if start.strip() else None, int(stop) if stop.strip() else None)
-
-
-def _shipped_text(name: str) -> str:
-    return resources.files(SHIPPED[0]).joinpath(SHIPPED[1], f"{name}.yaml").read_text(encoding="utf-8")

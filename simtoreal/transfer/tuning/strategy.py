@@ -6,12 +6,9 @@ The shipped ones are the files of `configs/strategy`; any YAML file of that form
 import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib import resources
-from pathlib import Path
 
-import yaml
-
-from simtoreal.schema import ConfigError, closest, option, parse, required
+from simtoreal.schema import ConfigError, option, parse, required
+from simtoreal.settings_files import find_settings, read_mapping, shipped_names
 
 AUTO = "auto"
 SCRATCH = "scratch"  # the arm that every fine-tuning is compared with
@@ -126,8 +123,7 @@ class Strategy:
 
 def strategy_names() -> list[str]:
     """Names of the shipped strategies."""
-    folder = resources.files("simtoreal.configs") / "strategy"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return shipped_names("strategy")
 
 
 def load_strategy(name_or_path: str) -> Strategy:
@@ -136,23 +132,7 @@ def load_strategy(name_or_path: str) -> Strategy:
     Raises:
         ConfigError: there is no such strategy, or the file is not right; names the file and the field.
     """
-    names = strategy_names()
-    if name_or_path in names:
-        text = (resources.files("simtoreal.configs") / "strategy" / f"{name_or_path}.yaml").read_text("utf-8")
-    elif Path(name_or_path).is_file():
-        text = Path(name_or_path).read_text(encoding="utf-8")
-    else:
-        known = [AUTO, *names]
-        raise ConfigError(
-            f"strategy={name_or_path} is neither a file nor one that ships{closest(name_or_path, known)} "
-            f"Shipped: {', '.join(known)}"
-        )
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"strategy={name_or_path} is not YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"strategy={name_or_path} must hold a mapping, got {type(values).__name__}")
+    values = read_mapping(find_settings("strategy", name_or_path, "strategy", (AUTO,)))
     return parse(values, Strategy, prefix=f"strategy {name_or_path}: ")
 
 
