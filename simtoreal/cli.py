@@ -31,6 +31,7 @@ from simtoreal.export.settings import ExportConfig
 from simtoreal.identification.settings import IdentifyConfig
 from simtoreal.schema import closest, dotted_keys, field_map, parse, type_at, unknown_key, without_none
 from simtoreal.serving.settings import ServeConfig
+from simtoreal.settings_files import shipped_names
 from simtoreal.transfer.settings import CurveConfig, FinetuneConfig
 from simtoreal.usage import help_text
 
@@ -251,7 +252,7 @@ def _group_override(key: str, name: str) -> str:
     folder = resources.files("simtoreal.configs").joinpath(*key.split("."))
     if not folder.is_dir():
         raise ConfigError(f"{key} holds several settings: give them one by one, such as {key}.KEY=VALUE")
-    names = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    names = shipped_names(key.replace(".", "/"))
     if name not in names:
         raise ConfigError(f"{key}={name} is not a choice{closest(name, names)} Choose from: {', '.join(names)}")
     return f"{key}={name}"

@@ -11,6 +11,7 @@ import yaml
 from simtoreal.schema import ConfigError, closest
 
 SettingsFile = Path | Traversable
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 def shipped_names(group: str) -> list[str]:
@@ -71,12 +72,14 @@ def read_mapping(path: SettingsFile) -> dict[str, Any]:
 class _UniqueKeys(yaml.SafeLoader):
     """Refuses what YAML would let pass: two cameras, or two limits of one speed, under one name; the last would win."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        # Before merging: what a mapping takes over with `<<` it may say anew.
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
         twice = [str(key) for key in keys if keys.count(key) > 1]
         if twice:
             raise yaml.YAMLError(f"the key {twice[0]!r} is there twice{node.start_mark}")
-        return super().construct_mapping(node, deep)
+        return node
 
 
 def _folder(group: str) -> Traversable:

@@ -38,6 +38,16 @@ def test_what_is_no_mapping_is_refused_by_name(content: bytes, said: str, tmp_pa
     assert str(path) in str(raised.value)
 
 
+def test_what_a_mapping_takes_over_it_may_say_anew(tmp_path: Path) -> None:
+    text = b"""
+slow: &slow {speed: 1, force: 2}
+fast: &fast {<<: *slow, speed: 3}
+fastest: {<<: *fast, speed: 4}
+"""
+    slow, fast = {"speed": 1, "force": 2}, {"speed": 3, "force": 2}
+    assert read_mapping(written(tmp_path, text)) == {"slow": slow, "fast": fast, "fastest": {**fast, "speed": 4}}
+
+
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_mapping(tmp_path)
