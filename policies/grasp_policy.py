@@ -27,8 +27,8 @@ class GraspPolicy:
         source: says where to grasp.
         head: goes there.
         scale: units of an action.
-        looks_again: goes back to the first viewpoint after a miss, and once for a grasp that looks doubtful from close
-            by; for sources that only know what they see.
+        looks_again: goes back to the first viewpoint after a miss, and once before any miss for a grasp that looks
+            doubtful from close by; for sources that only know what they see.
     """
 
     def __init__(self, source: GraspSource, head: Head, scale: HeadScale, looks_again: bool = False) -> None:
@@ -50,7 +50,7 @@ class GraspPolicy:
         self.interface.see(observation)
         self._lookout.begin(observation)
         if self.interface.tells_of_miss(observation, self.source):
-            self._may_doubt = True
+            self._may_doubt = False  # it has just looked again, and of places that failed it thinks little anyway
             self._start_over(observation)
         way_back = self._lookout.step(observation, self.interface)
         if way_back is not None:

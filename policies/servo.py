@@ -35,6 +35,7 @@ class ServoConfig:
     near_m: float = 0.01  # to the goal; farther from it a late arm may only not have started yet
     held_up_m: float = 0.002  # a tool that comes to rest this far above its goal has met something
     relief_m: float = 0.0005  # back up from there
+    rise_m: float = 0.003  # what easing may overshoot
     relief_gain: float = 0.4  # of what is left of that, per period
     relief_s: float = 0.4  # at most
     press_m: float = 0.003  # lead of the setpoint over a tool that is held up, at most
@@ -62,7 +63,9 @@ class ServoHead:
             # A low grasp may press on the table without being held up: an arm has errors of its own.
             ease_m = self._ease(held_up, observation, interface) if held_up or sink_m > 0.0 else 0.0
             up = np.array([0.0, 0.0, ease_m / interface.scale.max_delta_m])
-            return _action(up, 0.0, jaws=1.0 if ease_m > 0.0 else -1.0)
+            # A tool that has eased far above its goal would go down again, and so on until time is up: it closes meanwhile.
+            waits = ease_m > (0.0 if self._is_near(error) else interface.scale.max_delta_m)
+            return _action(up, 0.0, jaws=1.0 if waits else -1.0)
         if not descends:
             across_m = math.hypot(error[0], error[1])
             # Far away, stay high: what stands between may be as tall as the object.
@@ -94,11 +97,14 @@ class ServoHead:
 
     def _is_down(self, error: FloatArray, observation: Observation, interface: HeadInterface) -> bool:
         config = self.config
-        is_near = abs(float(error[2])) < config.near_m
-        if is_near and self._has_eased(observation, interface):
+        is_near = self._is_near(error)
+        if self._has_eased(observation, interface) and self._is_near(error, config.rise_m):
             return True
         is_below = -float(error[2]) < config.clearance_m - 0.02
         return is_below and interface.still_s > config.steady_s * (1.0 if is_near else 2.0)
+
+    def _is_near(self, error: FloatArray, more_m: float = 0.0) -> bool:
+        return abs(float(error[2])) < self.config.near_m + more_m
 
     def _has_eased(self, observation: Observation, interface: HeadInterface) -> bool:
         return float(observation.T_base_tcp[2, 3]) - interface.lowest_m > 0.7 * self.config.relief_m

@@ -25,6 +25,7 @@ class ArmConfig:
     standing_error_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
     noise_m: float = 0.0
     floor_m: float = -1.0  # of the tool; jaws that press on it by more than `STICKING_M` of lead do not move
+    give: float = 0.0  # how far an arm bends on the floor, per metre that it is told to go deeper
     reach_m: float = 0.01  # the object is held if the tool closes no farther above or below it
 
 
@@ -92,7 +93,8 @@ class Arm:
         self.T_base_tcp = self.T_base_tcp.copy()
         self.T_base_tcp[:3, 3] += share * (goal - self.T_base_tcp[:3, 3])
         sticks = setpoint[2, 3] < self._config.floor_m - STICKING_M and self.T_base_tcp[2, 3] <= self._config.floor_m
-        self.T_base_tcp[2, 3] = max(self.T_base_tcp[2, 3], self._config.floor_m)
+        bent_m = self._config.give * max(self._config.floor_m - setpoint[2, 3], 0.0)
+        self.T_base_tcp[2, 3] = max(self.T_base_tcp[2, 3], self._config.floor_m - bent_m)
         self.T_base_tcp[:3, :3] = frames.rotation_from_vector(share * turn) @ self.T_base_tcp[:3, :3]
         step_m = 0.0 if sticks else 0.15 / self.control_hz
         smallest_m = OBJECT_M if held or self.at_object else 0.0

@@ -1,4 +1,4 @@
-"""Looking again: after a miss, and once for a grasp that looks doubtful from close by."""
+"""Looking again: after a miss, and once before any miss for a grasp that looks doubtful from close by."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ WRONG = frames.top_down((0.48, -0.05, 0.02), 0.0)
 class Doubts(Guesses):
     """Is sure of its grasp from afar and doubts it from close by, until it has been back `num_looks` times."""
 
-    def __init__(self, pose: FloatArray, num_looks: int) -> None:
-        super().__init__(pose)
+    def __init__(self, num_looks: int, *poses: FloatArray) -> None:
+        super().__init__(*poses)
         self.num_low_looks, self._num_looks, self._was_low = 0, num_looks, False
 
     def estimate(self, observation: Observation) -> GraspEstimate | None:
@@ -77,7 +77,7 @@ def test_on_the_way_back_the_jaws_are_open_and_the_tool_first_goes_straight_up()
 
 def test_a_doubtful_grasp_is_looked_at_again_and_taken_if_it_is_the_best_there_is():
     for num_looks, expected in ((0, 1), (1, 2), (100, 2)):
-        arm, source = Arm(TARGET, ArmConfig()), Doubts(TARGET, num_looks)
+        arm, source = Arm(TARGET, ArmConfig()), Doubts(num_looks, TARGET)
         policy = GraspPolicy(source, ServoHead(), SCALE, looks_again=True)
         heights_of(arm, policy)
         assert arm.rise_m > 0.1
@@ -85,8 +85,16 @@ def test_a_doubtful_grasp_is_looked_at_again_and_taken_if_it_is_the_best_there_i
         assert arm.num_closings == 1
 
 
+def test_after_a_miss_there_is_no_time_for_doubts():
+    arm, source = Arm(TARGET, ArmConfig()), Doubts(100, WRONG, TARGET)
+    heights_of(arm, GraspPolicy(source, ServoHead(), SCALE, looks_again=True))
+    assert arm.rise_m > 0.1
+    assert arm.num_closings == 2
+    assert source.num_low_looks == 3  # the first grasp twice, the second once
+
+
 def test_who_knows_the_scene_does_not_look_again():
-    arm, source = Arm(TARGET, ArmConfig()), Doubts(TARGET, 100)
+    arm, source = Arm(TARGET, ArmConfig()), Doubts(100, TARGET)
     heights = heights_of(arm, GraspPolicy(source, ServoHead(), SCALE))
     assert arm.rise_m > 0.1
     assert dips(heights) == 1

@@ -113,7 +113,7 @@ def test_an_arm_that_was_blocked_for_a_while_still_gets_there():
     assert arm.rise_m > 0.1
 
 
-@pytest.mark.parametrize("below_m", [0.001, 0.004, 0.01])
+@pytest.mark.parametrize("below_m", [0.001, 0.004, 0.0095, 0.01, 0.015, 0.03])
 @pytest.mark.parametrize("arm_config", [ArmConfig(), ArmConfig(2, 2, 0.1)], ids=["ideal", "late"])
 def test_a_tool_that_meets_the_table_stops_pressing_and_then_closes(arm_config: ArmConfig, below_m: float):
     table_m = 0.004
@@ -123,6 +123,18 @@ def test_a_tool_that_meets_the_table_stops_pressing_and_then_closes(arm_config: 
     grasp(arm, Guesses(seen))
     assert arm.rise_m > 0.1
     assert arm.num_closings == 1
+
+
+@pytest.mark.parametrize("above_m", [0.009, 0.015, 0.03])
+@pytest.mark.parametrize("give", [0.1, 0.3])
+def test_a_finger_that_stands_on_something_far_above_the_grasp_does_not_keep_the_arm_until_time_is_up(
+    above_m: float, give: float
+):
+    wrong, target = frames.top_down((0.48, -0.05, 0.02), 0.0), frames.top_down((0.52, 0.05, 0.08), 0.6)
+    arm = Arm(target, ArmConfig(2, 2, 0.1, floor_m=wrong[2, 3] + above_m, give=give))
+    grasp(arm, Guesses(wrong, target))
+    assert arm.num_closings == 2
+    assert arm.rise_m > 0.1
 
 
 def closing_heights(height_m: float, num: int) -> list[float]:
