@@ -63,7 +63,7 @@ class ServoHead:
             # A low grasp may press on the table without being held up: an arm has errors of its own.
             ease_m = self._ease(held_up, observation, interface) if held_up or sink_m > 0.0 else 0.0
             up = np.array([0.0, 0.0, ease_m / interface.scale.max_delta_m])
-            # A tool that has eased far above its goal would go down again, and so on until time is up: it closes meanwhile.
+            # Far above its goal a tool that has eased would only go down again, until time is up: it closes meanwhile.
             waits = ease_m > (0.0 if self._is_near(error) else interface.scale.max_delta_m)
             return _action(up, 0.0, jaws=1.0 if waits else -1.0)
         if not descends:
