@@ -50,7 +50,7 @@ class GraspPolicy:
         self.interface.see(observation)
         self._lookout.begin(observation)
         if self.interface.tells_of_miss(observation, self.source):
-            self._may_doubt = False  # it has just looked again, and of places that failed it thinks little anyway
+            self._may_doubt = False  # it looks again now, and of places that failed it thinks little anyway
             self._start_over(observation)
         way_back = self._lookout.step(observation, self.interface)
         if way_back is not None:

@@ -35,7 +35,7 @@ class ServoConfig:
     near_m: float = 0.01  # to the goal; farther from it a late arm may only not have started yet
     held_up_m: float = 0.002  # a tool that comes to rest this far above its goal has met something
     relief_m: float = 0.0005  # back up from there
-    rise_m: float = 0.003  # what easing may overshoot
+    rise_m: float = 0.003  # so much farther a tool may be that was near before it eased
     relief_gain: float = 0.4  # of what is left of that, per period
     relief_s: float = 0.4  # at most
     press_m: float = 0.003  # lead of the setpoint over a tool that is held up, at most
@@ -97,11 +97,10 @@ class ServoHead:
 
     def _is_down(self, error: FloatArray, observation: Observation, interface: HeadInterface) -> bool:
         config = self.config
-        is_near = self._is_near(error)
         if self._has_eased(observation, interface) and self._is_near(error, config.rise_m):
             return True
         is_below = -float(error[2]) < config.clearance_m - 0.02
-        return is_below and interface.still_s > config.steady_s * (1.0 if is_near else 2.0)
+        return is_below and interface.still_s > config.steady_s * (1.0 if self._is_near(error) else 2.0)
 
     def _is_near(self, error: FloatArray, more_m: float = 0.0) -> bool:
         return abs(float(error[2])) < self.config.near_m + more_m

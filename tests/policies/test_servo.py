@@ -125,13 +125,20 @@ def test_a_tool_that_meets_the_table_stops_pressing_and_then_closes(arm_config: 
     assert arm.num_closings == 1
 
 
-@pytest.mark.parametrize("above_m", [0.009, 0.015, 0.03])
-@pytest.mark.parametrize("give", [0.1, 0.3])
+HANGS = pytest.mark.xfail(strict=True, reason="pressed by more than one action eases: it rises, and goes down again")
+HELD_UP = [
+    *itertools.product([ArmConfig()], [0.009, 0.01125, 0.015], [0.1, 0.3]),
+    *itertools.product([ArmConfig(2, 2, 0.1)], [0.009, 0.01125, 0.015, 0.03], [0.1, 0.3]),
+    pytest.param(ArmConfig(), 0.03, 0.1, marks=HANGS),
+]
+
+
+@pytest.mark.parametrize(("arm_config", "above_m", "give"), HELD_UP)
 def test_a_finger_that_stands_on_something_far_above_the_grasp_does_not_keep_the_arm_until_time_is_up(
-    above_m: float, give: float
+    arm_config: ArmConfig, above_m: float, give: float
 ):
     wrong, target = frames.top_down((0.48, -0.05, 0.02), 0.0), frames.top_down((0.52, 0.05, 0.08), 0.6)
-    arm = Arm(target, ArmConfig(2, 2, 0.1, floor_m=wrong[2, 3] + above_m, give=give))
+    arm = Arm(target, replace(arm_config, floor_m=wrong[2, 3] + above_m, give=give))
     grasp(arm, Guesses(wrong, target))
     assert arm.num_closings == 2
     assert arm.rise_m > 0.1
