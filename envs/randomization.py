@@ -35,7 +35,7 @@ from simtoreal.envs.world_sample import (
     WorldSample,
 )
 from simtoreal.identified import from_plain, is_identified
-from simtoreal.settings_files import SettingsFile, read_mapping, shipped_file
+from simtoreal.settings_files import SettingsFile, find_settings, read_mapping, shipped_file
 
 __all__ = [
     "PRESETS",
@@ -120,14 +120,10 @@ def load_randomization(name_or_path: str) -> Randomization:
     `{base: default, dynamics: harsh, timing: {jitter_s: "=U(0, 0.01)"}}`. So does what `simtoreal identify` wrote.
 
     Raises:
-        ValueError: no such preset or file, or the file is not right; names file, field, value and what is allowed.
+        ConfigError: there is no such preset or file.
+        ValueError: the file is not right; names file, field, value and what is allowed.
     """
-    if name_or_path in PRESETS:
-        return _load_preset(name_or_path)
-    path = Path(name_or_path)
-    if not path.is_file():
-        raise ValueError(f"randomization={name_or_path}: neither a preset ({', '.join(PRESETS)}) nor a YAML file")
-    return _load_file(path)
+    return _load_file(find_settings("randomization", name_or_path, "randomization"))
 
 
 def compose(base: str, *, overrides: Mapping[str, object] | None = None, **groups: str) -> Randomization:

@@ -8,7 +8,6 @@ True
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from simtoreal.envs.reality_groups import (
     PhysicsReality,
 )
 from simtoreal.envs.reality_sample import RealitySample
-from simtoreal.settings_files import SettingsFile, read_mapping, shipped_file
+from simtoreal.settings_files import SettingsFile, find_settings, read_mapping, shipped_file
 
 REALITIES = ("mild", "default", "harsh")
 
@@ -56,14 +55,10 @@ def load_reality(name_or_path: str) -> Reality:
     A file names only what differs from its `base` (a shipped reality; absent, a world without errors).
 
     Raises:
-        ValueError: no such reality or file, or the file is not right; names file, field, value and what is allowed.
+        ConfigError: there is no such reality or file.
+        ValueError: the file is not right; names file, field, value and what is allowed.
     """
-    if name_or_path in REALITIES:
-        return _load_file(shipped_file("reality", name_or_path))
-    path = Path(name_or_path).expanduser()
-    if not path.is_file():
-        raise ValueError(f"reality={name_or_path}: neither a reality ({', '.join(REALITIES)}) nor a YAML file")
-    return _load_file(path)
+    return _load_file(find_settings("reality", name_or_path, "reality"))
 
 
 def reality_table() -> str:

@@ -12,7 +12,7 @@ from simtoreal.envs.opening_map import OpeningMap
 from simtoreal.envs.planner import GripperGeometry
 from simtoreal.envs.robot_file import GripperFile, RobotFile
 from simtoreal.schema import parse
-from simtoreal.settings_files import SettingsFile, read_mapping, shipped_file, shipped_names
+from simtoreal.settings_files import find_settings, read_mapping
 
 FloatArray = NDArray[np.float64]
 
@@ -61,22 +61,13 @@ def load_robot(name_or_path: str) -> RobotSpec:
     """Reads a shipped robot by name (`panda`, `kuka`) or a YAML file of your own.
 
     Raises:
+        ConfigError: there is no such robot or file.
         ValueError: the file lacks a field, has one too many, or a value is out of range; names file and field.
-        FileNotFoundError: there is no such robot or file.
     """
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise FileNotFoundError(f"robot file {path} does not exist")
-        file: SettingsFile = path
-    else:
-        known = shipped_names("robot")
-        if name_or_path not in known:
-            raise FileNotFoundError(f"no robot named {name_or_path!r}; shipped: {known}; or give the path of a .yaml")
-        file = shipped_file("robot", name_or_path)
+    file = find_settings("robot", name_or_path, "robot")
     values = read_mapping(file)
     try:
-        return _spec(parse(values, RobotFile), path.parent)
+        return _spec(parse(values, RobotFile), file.parent if isinstance(file, Path) else Path())
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 

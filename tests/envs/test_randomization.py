@@ -19,6 +19,7 @@ from simtoreal.envs.randomization import (
     preset_table,
 )
 from simtoreal.envs.ranges import Range
+from simtoreal.schema import ConfigError
 
 ROOT = Path(__file__).parents[2]
 PRESET_FILES = ROOT / "configs" / "randomization"
@@ -217,7 +218,7 @@ def test_a_bad_file_is_named_with_field_value_and_what_is_allowed(tmp_path: Path
 
 
 def test_unknown_preset_names_the_presets() -> None:
-    with pytest.raises(ValueError, match=r"randomization=wild: neither a preset \(none, mild, default, harsh\)"):
+    with pytest.raises(ConfigError, match=r"randomization=wild is .*'mild'\? Shipped: default, harsh, mild, none"):
         load_randomization("wild")
 
 

@@ -10,6 +10,7 @@ from simtoreal.envs.randomization import load_randomization
 from simtoreal.envs.reality import REALITIES, Reality, load_reality, reality_table
 from simtoreal.envs.reality_finishes import BACKGROUNDS, FIXTURES, OBJECT_FINISHES, SHEETS, SIZE_PX, TABLES, finish
 from simtoreal.envs.reality_gap import Span, gap, gap_table
+from simtoreal.schema import ConfigError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "realities.md"
 
@@ -81,7 +82,7 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path: Path, text: str, message: st
 
 
 def test_a_reality_that_is_not_there():
-    with pytest.raises(ValueError, match=r"reality=wild: neither a reality \(mild, default, harsh\) nor a YAML file"):
+    with pytest.raises(ConfigError, match=r"reality=wild is .*'mild'\? Shipped: default, harsh, mild"):
         load_reality("wild")
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from simtoreal.envs.opening_map import OpeningMap
 from simtoreal.envs.robot import load_robot
+from simtoreal.schema import ConfigError
 
 SHIPPED = ("panda", "kuka")
 SWINGING = OpeningMap((0.0, 0.03, 0.08), ((0.1, -0.1), (0.0, 0.0), (-0.2, 0.2)), (0.0, -0.002, -0.008))
@@ -54,12 +55,12 @@ def test_a_urdf_is_found_beside_the_file(tmp_path: Path):
 
 
 def test_a_robot_that_nobody_ships_is_named_with_those_that_are():
-    with pytest.raises(FileNotFoundError, match=r"'pnada'.*'kuka', 'panda'"):
+    with pytest.raises(ConfigError, match=r"robot=pnada .*did you mean 'panda'\? Shipped: kuka, panda"):
         load_robot("pnada")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"nothing\.yaml"):
+    with pytest.raises(ConfigError, match=r"nothing\.yaml is neither a file nor shipped"):
         load_robot(str(tmp_path / "nothing.yaml"))
 
 
