@@ -212,13 +212,15 @@ class PretrainConfig:
     encoder: Encoder = option(Encoder.CONV_SMALL, "image encoder")
     encoder_weights: Path | None = option(None, "folder with the weights of a pretrained backbone")
     image_px: int = option(64, "edge length of the view that the encoder gets", unit="px", minimum=32, maximum=512)
-    randomization: str = option("default", "domain randomization: none, mild, default, harsh, or a YAML file")
+    randomization: str = option(
+        "default", "domain randomization: none, mild, default, harsh, or a YAML file", file="randomization"
+    )
     identified: Path | None = option(
         None, "identified.yaml of `simtoreal identify`: its dynamics and timing instead of those of the randomization"
     )
     algorithm: Algorithm = option(Algorithm.SAC, "reinforcement learning algorithm of the control stage")
     photos: Path | None = option(None, "folder of photographs that textures are cut from, beside procedural ones")
-    robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file")
+    robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file", file="robot")
     logger: RunLogger = option(RunLogger.TENSORBOARD, "where training curves go")
     num_frames: int | None = option(None, "frames to render, instead of the preset's", minimum=2, maximum=100_000_000)
     epochs: int | None = option(None, "passes over the frames, instead of the preset's", minimum=1, maximum=10_000)
@@ -262,7 +264,7 @@ class EvaluateConfig:
     bundle: str = option("default", "policy: a shipped bundle, or a folder")
     world: World = option(World.PYBULLET, "simulator; mujoco is the second world, which plays reality")
     reality: str | None = option(
-        None, "what the second world is like: mild, default, harsh, or a YAML file; null is default"
+        None, "what the second world is like: mild, default, harsh, or a YAML file; null is default", file="reality"
     )
     objects: str = option("random_test", "object set, or a folder of meshes and URDF files")
     objects_scale: float = option(
@@ -274,9 +276,11 @@ class EvaluateConfig:
     grasps: Grasps = option(Grasps.LEARNED, "where the head gets its grasps from; privileged tests the head alone")
     head: Head = option(Head.BUNDLE, "which head moves the arm")
     randomization: str = option(
-        "default", "domain randomization of world=pybullet: none, mild, default, harsh, or a YAML file"
+        "default",
+        "domain randomization of world=pybullet: none, mild, default, harsh, or a YAML file",
+        file="randomization",
     )
-    robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file")
+    robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file", file="robot")
     camera: str | None = option(
         None, "where the camera sits: wrist, external, or the camera.yaml of a calibration; null is as in the bundle"
     )

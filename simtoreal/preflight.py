@@ -1,5 +1,6 @@
 """Checks that take a second and save hours: device, run folder and bundle, before anything is started."""
 
+import dataclasses
 import errno
 import shutil
 import tempfile
@@ -9,8 +10,9 @@ from typing import Any, Literal, NamedTuple
 import simtoreal
 from simtoreal.camera_record import CameraRecord, load_camera
 from simtoreal.config import CameraMount, ConfigError, Device, PretrainConfig
-from simtoreal.provenance import CONFIG_FILE, check_same_run
+from simtoreal.provenance import CONFIG_FILE, WALL_TIME_FILE, check_same_run
 from simtoreal.schema import closest
+from simtoreal.settings_files import find_settings
 
 MIN_FREE_BYTES = 50 * 2**20  # an evaluation with its videos fits; long runs check their own needs
 
@@ -19,12 +21,16 @@ def check(config: Any) -> None:
     """Checks everything in a command's settings that would otherwise fail late.
 
     Raises:
-        ConfigError: the device, the bundle or the run folder cannot be used.
+        ConfigError: the device, the bundle, a settings file or the run folder cannot be used.
         OSError: the run folder cannot be written.
     """
     bundle = getattr(config, "bundle", None)
     if bundle is not None:
         find_bundle(bundle)
+    for field in dataclasses.fields(config):
+        group, value = field.metadata.get("file"), getattr(config, field.name)
+        if group and value is not None:
+            find_settings(field.name, value, group)
     for name in ("photos", "encoder_weights"):
         folder = getattr(config, name, None)
         if folder is not None and not folder.is_dir():
@@ -105,8 +111,14 @@ def check_run_folder(config: Any) -> None:
         raise OSError(errno.ENOSPC, f"{text}. Make room, or give another folder with out=")
     if getattr(config, "resume", False):
         check_same_run(out, config)
-    elif isinstance(config, PretrainConfig) and (out / CONFIG_FILE).exists():
+    elif isinstance(config, PretrainConfig) and _holds_run(out):
         raise ConfigError(f"out={out} already holds a run: add resume=true to go on with it, or give another folder")
+
+
+def _holds_run(out: Path) -> bool:
+    """Whether a run got anywhere: one that ended at a mistake in its settings left what every run begins with."""
+    names = {path.name for path in out.iterdir()}
+    return CONFIG_FILE in names and bool(names - {CONFIG_FILE, WALL_TIME_FILE})
 
 
 def check_cuda() -> None:

@@ -19,6 +19,7 @@ from simtoreal.config import ConfigError
 from simtoreal.usage import plain
 
 CONFIG_FILE = "config.yaml"
+WALL_TIME_FILE = "wall_time.json"  # of a pretraining
 PACKAGES = (
     "torch",
     "onnxruntime",

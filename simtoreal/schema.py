@@ -40,6 +40,7 @@ def option(
     unit: str = "",
     minimum: float | None = None,
     maximum: float | None = None,
+    file: str = "",
 ) -> Any:
     """Declares one field of a schema.
 
@@ -49,8 +50,9 @@ def option(
         unit: unit of a number, for people to read.
         minimum: smallest value allowed, of every element where the field is a tuple.
         maximum: largest value allowed, likewise.
+        file: folder of `simtoreal.configs`; the value names a YAML file there, or is the path of another one.
     """
-    metadata = {"help": help, "unit": unit, "min": minimum, "max": maximum}
+    metadata = {"help": help, "unit": unit, "min": minimum, "max": maximum, "file": file}
     if isinstance(default, types.FunctionType):
         return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

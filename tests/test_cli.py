@@ -129,6 +129,12 @@ MISTAKES = [
     Mistake("pretrain preset.control=5", "preset.control holds several settings: give them one by one"),
     Mistake("pretrain learning_rate=1", "unknown key 'learning_rate': did you mean 'preset.perception.learning_rate'?"),
     Mistake("evaluate bundle=nowhere", "bundle=nowhere: no such folder"),
+    Mistake("evaluate robot=pnada", "robot=pnada is neither a file nor shipped: did you mean 'panda'? Shipped: kuka,"),
+    Mistake("pretrain randomization=hars", "randomization=hars is neither a file nor shipped: did you mean 'harsh'?"),
+    Mistake(
+        "record controller=mujoco reality=hars", "reality=hars is neither a file nor shipped: did you mean 'harsh'?"
+    ),
+    Mistake("identify base=hars", "base=hars is neither a file nor shipped: did you mean 'harsh'?"),
     Mistake("pretrain photos=nowhere", "photos=nowhere: there is no such folder"),
     Mistake(
         "pretrain out=/proc/nowhere", "out=/proc/nowhere cannot be written: No such file or directory. Give another"
@@ -209,6 +215,7 @@ def test_stopping_says_where_and_how_to_go_on(run: Run, verb: Callable[..., list
 def test_a_finished_pretraining_is_not_overwritten(run: Run, verb: Callable[..., list[Any]], tmp_path: Path) -> None:
     seen = verb()
     assert run("pretrain", f"out={tmp_path}")[0] == 0
+    (tmp_path / "bundle").mkdir()
     status, _, err = run("pretrain", f"out={tmp_path}")
     assert status == 2
     assert f"out={tmp_path} already holds a run: add resume=true" in err
@@ -217,6 +224,16 @@ def test_a_finished_pretraining_is_not_overwritten(run: Run, verb: Callable[...,
     assert status == 2
     assert "preset.control.gamma, seed differ from" in err
     assert len(seen) == 2
+
+
+def test_a_pretraining_that_ended_at_a_mistake_is_started_again_in_its_folder(
+    run: Run, verb: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    verb(ValueError("an object set that nobody knows"))
+    assert run("pretrain", f"out={tmp_path}", "objects=[wild]")[0] == 2
+    (tmp_path / "wall_time.json").write_text("{}", encoding="utf-8")
+    verb()
+    assert run("pretrain", f"out={tmp_path}")[0] == 0
 
 
 def test_a_spoilt_settings_file_is_named(run: Run, verb: Callable[..., list[Any]], tmp_path: Path) -> None:

@@ -29,8 +29,10 @@ class DeployConfig:
     execute: bool = option(False, "really move; false observes and prints what would be sent")
     episodes: int = option(1, "episodes to run", minimum=1, maximum=100_000)
     episode_s: float = option(12.0, "longest episode", unit="s", minimum=0.1, maximum=3600.0)
-    robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file")
-    safety: str | None = option(None, "safety limits: a shipped robot's, or a YAML file; null is those of the robot")
+    robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file", file="robot")
+    safety: str | None = option(
+        None, "safety limits: a shipped robot's, or a YAML file; null is those of the robot", file="safety"
+    )
     control_hz: float | None = option(
         None, "control rate; null is the controller's own", unit="Hz", minimum=1.0, maximum=1000.0
     )

@@ -49,11 +49,13 @@ class RecordConfig:
     )
     num_objects: int = option(1, "objects in the scene", minimum=1, maximum=20)
     episodes: int = option(20, "episodes that the dataset shall hold in the end", minimum=1, maximum=1_000_000)
-    randomization: str = option("default", "domain randomization: none, mild, default, harsh, or a YAML file")
-    reality: str | None = option(
-        None, "what controller=mujoco is like: mild, default, harsh, or a YAML file; null is default"
+    randomization: str = option(
+        "default", "domain randomization: none, mild, default, harsh, or a YAML file", file="randomization"
     )
-    robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file")
+    reality: str | None = option(
+        None, "what controller=mujoco is like: mild, default, harsh, or a YAML file; null is default", file="reality"
+    )
+    robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file", file="robot")
     camera: str | None = option(
         None,
         "where the camera sits: wrist, external, or the camera.yaml of a calibration, with its image size; null is on "

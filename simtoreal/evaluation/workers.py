@@ -8,16 +8,18 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+_failures: list[Exception] = []  # of this worker process, at its beginning
 
 
 def worker_pool(
     num_workers: int, initializer: Callable[..., None] | None = None, *arguments: Any
 ) -> ProcessPoolExecutor:
-    """A pool of fresh processes; each calls `initializer(*arguments)` before its first task."""
+    """A pool of fresh processes; each calls `initializer(*arguments)` before its first task.
+
+    What goes wrong in there is the error of every task.
+    """
     context = multiprocessing.get_context("spawn")  # a forked simulator or torch is undefined
-    return ProcessPoolExecutor(
-        max(1, num_workers), mp_context=context, initializer=_begin, initargs=(initializer, arguments)
-    )
+    return _Pool(max(1, num_workers), mp_context=context, initializer=_begin, initargs=(initializer, arguments))
 
 
 def results(tasks: Sequence[Future[Result]]) -> Iterator[Result]:
@@ -31,10 +33,26 @@ def results(tasks: Sequence[Future[Result]]) -> Iterator[Result]:
             task.cancel()
 
 
+class _Pool(ProcessPoolExecutor):
+    """One whose tasks tell why their process could not begin, where the class it extends says no more than "broken"."""
+
+    def submit(self, task: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        return super().submit(_run, task, *args, **kwargs)
+
+
+def _run(task: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+    if _failures:
+        raise _failures[0]
+    return task(*args, **kwargs)
+
+
 def _begin(initializer: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if initializer is not None:
-        initializer(*arguments)
+        try:
+            initializer(*arguments)
+        except Exception as error:  # noqa: BLE001 - raised again by every task
+            _failures.append(error)
 
 
 def _end_with_parent() -> None:

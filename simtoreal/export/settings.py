@@ -36,8 +36,10 @@ class ExportConfig:
         100, "scenes in which source and export both grasp; 0 leaves the comparison out", minimum=0, maximum=1_000_000
     )
     objects: str = option("random_test", "objects of those scenes: a set, or a folder of meshes and URDF files")
-    randomization: str = option("default", "domain randomization: none, mild, default, harsh, or a YAML file")
-    robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file")
+    randomization: str = option(
+        "default", "domain randomization: none, mild, default, harsh, or a YAML file", file="randomization"
+    )
+    robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file", file="robot")
     # What the proof demands, of 95 in 100 frames where it speaks of frames:
     max_position_m: float = option(0.005, "shift of a grasp that int8 may cause", unit="m", minimum=0.0, maximum=1.0)
     max_angle_rad: float = option(0.05, "turn of a grasp that int8 may cause", unit="rad", minimum=0.0, maximum=3.2)

@@ -44,7 +44,7 @@ from simtoreal.pretraining.perception import (
 from simtoreal.pretraining.tracking import make_tracker
 from simtoreal.pretraining.wall_clock import WallClock
 from simtoreal.progress import Progress
-from simtoreal.provenance import provenance
+from simtoreal.provenance import WALL_TIME_FILE, provenance
 
 HOLDOUT_FRAC = 0.04  # of the training objects: never trained on, to choose the head and measure the error
 _HOLDOUT_SCENES, _HOLDOUT_FRAMES = 150, 8
@@ -90,7 +90,7 @@ class _Job:
 def pretrain(config: PretrainConfig) -> None:
     """Trains what the configuration asks for, writes the bundle and its closing evaluation."""
     config = in_identified_world(config)
-    clock = WallClock(config.out / "wall_time.json", config.resume)
+    clock = WallClock(config.out / WALL_TIME_FILE, config.resume)
     job = _Job(config, default_cache_dir(), Progress(), _device(config.device))
     try:
         bundle = _train(job, clock)

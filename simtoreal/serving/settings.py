@@ -19,10 +19,11 @@ class ServeConfig:
 
     bundle: str = option("default", "policy to serve: a shipped bundle, or a folder")
     controller: str | None = option(None, "serve this controller instead of a policy: pybullet, mujoco, or FILE.yaml")
-    robot: str = option("panda", "arm and gripper of the controller: a shipped robot, or a YAML file")
+    robot: str = option("panda", "arm and gripper of the controller: a shipped robot, or a YAML file", file="robot")
     safety: str | None = option(
         None,
         "limits that a served controller is held to: a shipped robot's, or a YAML file; null is those of the robot",
+        file="safety",
     )
     host: str = option("127.0.0.1", "address to listen on; any other than this computer's own needs a token")
     port: int = option(8000, "port to listen on; 0 is any that is free", minimum=0, maximum=65535)

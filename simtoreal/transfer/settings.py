@@ -46,10 +46,14 @@ class TransferConfig:
     simulated_objects: tuple[str, ...] = option(
         ("random_train", "household_train"), "object sets or folders that they show"
     )
-    randomization: str = option("default", "domain randomization of them: none, mild, default, harsh, or a YAML file")
-    robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file")
+    randomization: str = option(
+        "default", "domain randomization of them: none, mild, default, harsh, or a YAML file", file="randomization"
+    )
+    robot: str = option("panda", "arm and gripper: a shipped robot, or a YAML file", file="robot")
     world: World | None = option(None, "world in which policies are also compared by success; null is none")
-    reality: str | None = option(None, "what world=mujoco is like: mild, default, harsh, or a YAML file")
+    reality: str | None = option(
+        None, "what world=mujoco is like: mild, default, harsh, or a YAML file", file="reality"
+    )
     objects: str = option("random_test", "unseen objects of that comparison: a set, or a folder")
     online_episodes: int = option(60, "scenes of that comparison", minimum=2, maximum=1_000_000)
     seed: int = option(0, "seed of everything that is drawn", minimum=0, maximum=MAX_SEED)

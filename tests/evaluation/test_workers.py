@@ -29,6 +29,13 @@ def test_a_worker_is_prepared_before_its_first_task(tmp_path: Path):
         assert pool.submit(os.getpid).result() != os.getpid()
 
 
+def test_a_worker_that_cannot_be_prepared_says_why():
+    with worker_pool(2, int, "no number") as pool:
+        for task in [pool.submit(os.getpid) for _ in range(4)]:
+            with pytest.raises(ValueError, match="no number"):
+                task.result()
+
+
 def test_a_worker_ends_when_its_parent_is_killed(tmp_path: Path):
     (tmp_path / "parent.py").write_text(PARENT)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
