@@ -1,6 +1,6 @@
 """Perception encoders: a canonical view in, a dense grasp map out.
 
-`conv_small` is trained from nothing in minutes; the others wrap pretrained backbones of `transformers`, an extra.
+`conv_small` is trained from nothing in minutes; the others wrap pretrained backbones, an extra.
 """
 
 import copy
@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from simtoreal.policies.efficientnet_lite import EfficientNetLite, load_efficientnet_lite
 from simtoreal.policies.grasp_map import CELL_PX, FIELDS, NUM_FIELDS, NUM_YAWS
 from simtoreal.policies.view import CHANNELS, HEIGHT_CHANNEL
 
-NAMES = ("conv_small", "resnet", "convnext", "dinov2")
+NAMES = ("conv_small", "efficientnet_lite", "resnet", "convnext", "dinov2")
 _HUB_NAMES = {
     "resnet": "microsoft/resnet-18",
     "convnext": "facebook/convnextv2-atto-1k-224",
@@ -96,8 +97,8 @@ def build_encoder(spec: EncoderSpec, weights: Path | None = None, pretrained: bo
 
     Args:
         weights: local folder of a backbone in the format of `transformers`.
-        pretrained: load backbone weights, from `weights` or else from the hub; without it only the architecture is
-            made, to be filled from a bundle.
+        pretrained: load backbone weights, from `weights` or else from the hub, those of `efficientnet_lite` from their
+            package; without it only the architecture is made, to be filled from a bundle.
 
     Raises:
         ModuleNotFoundError: the backbone needs the `backbones` extra.
@@ -234,6 +235,8 @@ class BackboneFeatures(nn.Module):
 
 
 def _load_backbone(name: str, weights: Path | None, pretrained: bool) -> nn.Module:
+    if name == "efficientnet_lite":
+        return load_efficientnet_lite() if pretrained else EfficientNetLite()
     try:
         import transformers
     except ModuleNotFoundError as error:

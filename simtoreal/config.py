@@ -61,6 +61,7 @@ class Encoder(StrEnum):
     """Image encoders; all but `conv_small` need the `backbones` extra."""
 
     CONV_SMALL = "conv_small"
+    EFFICIENTNET_LITE = "efficientnet_lite"
     RESNET = "resnet"
     CONVNEXT = "convnext"
     DINOV2 = "dinov2"
@@ -235,8 +236,11 @@ class PretrainConfig:
             raise ConfigError(f"bundle={self.bundle} is only used by stage=control, and stage={self.stage} was given")
         if self.stage is Stage.PERCEPTION and self.identified is not None:
             raise ConfigError(f"identified={self.identified} is for the control stage, and stage=perception was given")
-        if self.encoder_weights is not None and self.encoder is Encoder.CONV_SMALL:
-            raise ConfigError("encoder_weights needs a pretrained backbone: give encoder=resnet, convnext or dinov2")
+        if self.encoder_weights is not None and self.encoder in (Encoder.CONV_SMALL, Encoder.EFFICIENTNET_LITE):
+            raise ConfigError(
+                f"encoder_weights is for encoder=resnet, convnext or dinov2, and encoder={self.encoder} was given: "
+                "conv_small has none, those of efficientnet_lite come with 'simtoreal[backbones]'"
+            )
 
     @property
     def plan(self) -> PresetConfig:

@@ -177,7 +177,7 @@ def test_short_keys_take_the_place_of_the_presets_numbers() -> None:
     [
         (PretrainConfig, {"stage": Stage.CONTROL}, "stage=control needs a trained perception: give bundle=DIR"),
         (PretrainConfig, {"bundle": "x"}, "bundle=x is only used by stage=control"),
-        (PretrainConfig, {"encoder_weights": "x"}, "encoder_weights needs a pretrained backbone"),
+        (PretrainConfig, {"encoder_weights": "x"}, "encoder_weights is for encoder=resnet, convnext or dinov2"),
         (EvaluateConfig, {"fx": 80, "cx": 31.5}, "intrinsics come together: fy, cy must be given too"),
         (EvaluateConfig, {"arms": []}, "must name at least one"),
         (EvaluateConfig, {"arms": ["oracle", "oracle"]}, "each one once"),
