@@ -1,5 +1,6 @@
 """One arm and parallel gripper as data: everything the simulated cells and the planner know about a robot."""
 
+import hashlib
 import importlib.util
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,7 +13,7 @@ from simtoreal.envs.opening_map import OpeningMap
 from simtoreal.envs.planner import GripperGeometry
 from simtoreal.envs.robot_file import GripperFile, RobotFile
 from simtoreal.schema import parse
-from simtoreal.settings_files import find_settings, read_mapping
+from simtoreal.settings_files import find_settings, read_mapping, shipped_names
 
 FloatArray = NDArray[np.float64]
 
@@ -70,6 +71,18 @@ def load_robot(name_or_path: str) -> RobotSpec:
         return _spec(parse(values, RobotFile), file.parent if isinstance(file, Path) else Path())
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
+
+
+def own_files_digest(name_or_path: str) -> str:
+    """Hash of the YAML and the URDF of a robot of your own; empty for one that ships, whose name stands for its files.
+
+    Raises:
+        ValueError: as `load_robot`.
+    """
+    if name_or_path in shipped_names("robot"):
+        return ""
+    urdf = load_robot(name_or_path).urdf.read_bytes()
+    return hashlib.sha256(Path(name_or_path).expanduser().read_bytes() + urdf).hexdigest()[:16]
 
 
 def resolve_asset_path(text: str, folder: Path) -> Path:

@@ -19,6 +19,7 @@ from simtoreal.envs.camera_setup import CameraSetup
 from simtoreal.envs.object_sets import load_object_set
 from simtoreal.envs.randomization import load_randomization
 from simtoreal.envs.reality import load_reality
+from simtoreal.envs.robot import own_files_digest
 from simtoreal.envs.worlds import WorldName, check_world
 from simtoreal.evaluation.arena import ArenaSpec, EpisodeRun, Job, camera_of
 from simtoreal.evaluation.jobs import Lost, run_jobs
@@ -155,7 +156,8 @@ def _with_oracle(records: dict[str, list[EpisodeRecord]]) -> dict[str, list[Epis
 
 def _fingerprint(spec: ArenaSpec, plan: EvaluationPlan) -> dict[str, Any]:
     plain = {key: str(value) for key, value in asdict(spec).items() if key not in _NOT_COMPARED}
-    return {**plain, "bundle": _bundle_hash(spec.bundle), "episodes": plan.episodes}
+    robot = f"{spec.robot} {own_files_digest(spec.robot)}".strip()
+    return {**plain, "robot": robot, "bundle": _bundle_hash(spec.bundle), "episodes": plan.episodes}
 
 
 def _bundle_hash(folder: Path | None) -> str:

@@ -24,7 +24,7 @@ from simtoreal.envs.object_sets import ObjectSet, load_object_set
 from simtoreal.envs.planner import GraspSet
 from simtoreal.envs.randomization import Randomization
 from simtoreal.envs.resting import RestingPoses
-from simtoreal.envs.robot import load_robot
+from simtoreal.envs.robot import load_robot, own_files_digest
 from simtoreal.envs.scene import Scene, SceneSampler
 from simtoreal.envs.simulated_camera import draw_variant
 from simtoreal.envs.still_cell import StillCell, draw_tool_pose
@@ -59,6 +59,9 @@ class FrameSetSpec:
 
     def digest(self) -> str:
         files = [_files_digest(Path(name)) for name in self.objects]
+        robot_files = own_files_digest(self.robot)
+        if robot_files:
+            files.append(robot_files)
         plain = asdict(self)
         if self.arm:
             del plain["arm"]  # sets that were made before there was a choice are found again

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simtoreal.envs.opening_map import OpeningMap
-from simtoreal.envs.robot import load_robot
+from simtoreal.envs.robot import load_robot, own_files_digest
 from simtoreal.schema import ConfigError
 
 SHIPPED = ("panda", "kuka")
@@ -52,6 +52,17 @@ def test_a_copy_of_a_shipped_file_is_the_same_robot(name: str, tmp_path: Path):
 def test_a_urdf_is_found_beside_the_file(tmp_path: Path):
     (tmp_path / "arm.urdf").write_text("<robot/>")
     assert load_robot(write(plain("panda") | {"urdf": "arm.urdf"}, tmp_path)).urdf == tmp_path / "arm.urdf"
+
+
+def test_files_of_a_robot_of_your_own_that_change_make_it_another_one(tmp_path: Path):
+    (tmp_path / "arm.urdf").write_text("<robot/>")
+    path = write(plain("panda") | {"urdf": "arm.urdf"}, tmp_path)
+    before = own_files_digest(path)
+    assert before == own_files_digest(path) != own_files_digest("panda") == ""
+    (tmp_path / "arm.urdf").write_text("<robot name='other'/>")
+    with_other_urdf = own_files_digest(path)
+    write(plain("panda") | {"urdf": "arm.urdf", "name": "another"}, tmp_path)
+    assert len({before, with_other_urdf, own_files_digest(path)}) == 3
 
 
 def test_a_robot_that_nobody_ships_is_named_with_those_that_are():

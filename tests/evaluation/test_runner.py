@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import shutil
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -220,3 +221,14 @@ def test_a_changed_bundle_is_another_run(spec: ArenaSpec, bundle_dir: Path, tmp_
     assert prints[0]["bundle"] != prints[1]["bundle"]
     same = runner._fingerprint(dataclasses.replace(spec, bundle=copied), plan_in(tmp_path))
     assert same == prints[0], "where a bundle lies does not matter"
+
+
+def test_a_changed_robot_of_your_own_is_another_run(spec: ArenaSpec, tmp_path: Path):
+    text = resources.files("simtoreal.configs").joinpath("robot", "panda.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(text)
+    mine = dataclasses.replace(spec, robot=str(tmp_path / "mine.yaml"))
+    before = runner._fingerprint(mine, plan_in(tmp_path))
+    assert before == runner._fingerprint(mine, plan_in(tmp_path))
+    (tmp_path / "mine.yaml").write_text(text + "# another camera mount\n")
+    assert runner._fingerprint(mine, plan_in(tmp_path)) != before
+    assert runner._fingerprint(spec, plan_in(tmp_path))["robot"] == spec.robot

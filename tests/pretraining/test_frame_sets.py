@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,15 @@ def test_files_of_a_folder_that_changed_change_the_name(frame_spec: FrameSetSpec
     spec = dataclasses.replace(frame_spec, objects=(str(folder),))
     before = spec.digest()
     (folder / "block.stl").unlink()
+    assert spec.digest() != before
+
+
+def test_a_file_of_a_robot_that_changed_changes_the_name(frame_spec: FrameSetSpec, tmp_path: Path):
+    text = resources.files("simtoreal.configs").joinpath("robot", "panda.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(text)
+    spec = dataclasses.replace(frame_spec, robot=str(tmp_path / "mine.yaml"))
+    before = spec.digest()
+    (tmp_path / "mine.yaml").write_text(text + "# another camera mount\n")
     assert spec.digest() != before
 
 
