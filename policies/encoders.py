@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from simtoreal.policies.efficientnet_lite import EfficientNetLite, load_efficientnet_lite
+from simtoreal.policies.efficientnet_lite import EfficientNetLite, load_imagenet
 from simtoreal.policies.grasp_map import CELL_PX, FIELDS, NUM_FIELDS, NUM_YAWS
 from simtoreal.policies.view import CHANNELS, HEIGHT_CHANNEL
 
@@ -108,6 +108,10 @@ def build_encoder(spec: EncoderSpec, weights: Path | None = None, pretrained: bo
     features: nn.Module
     if spec.name == "conv_small":
         features = ConvSmall(num_channels, spec.width)
+    elif spec.name == "efficientnet_lite":
+        features = EfficientNetLite(num_channels, num_features)
+        if pretrained:
+            load_imagenet(features)
     else:
         features = BackboneFeatures(_load_backbone(spec.name, weights, pretrained), num_channels, num_features)
     return GraspNet(features, num_features, HEIGHT_CHANNEL[spec.modality])
@@ -235,8 +239,6 @@ class BackboneFeatures(nn.Module):
 
 
 def _load_backbone(name: str, weights: Path | None, pretrained: bool) -> nn.Module:
-    if name == "efficientnet_lite":
-        return load_efficientnet_lite() if pretrained else EfficientNetLite()
     try:
         import transformers
     except ModuleNotFoundError as error:
