@@ -4,9 +4,10 @@
 
 Objects on tables are rendered as a camera from beside sees them, and a net learns from them with no real image. Then it
 meets the Cornell images, object-wise: every fold is judged by nets that were fine-tuned, or trained from nothing, on
-1, 3, 5, ... images of the other folds. Images of a smaller draw are part of every larger one of the same fold and seed,
-both arms get the same ones, and no training is stopped or chosen by the fold that judges. The recipes of all arms were
-chosen after looking at results of all four folds.
+1, 3, 5, ... images of the other folds. All images are learned by a net that started from ImageNet, and it is asked
+together with the one that only knows simulation. Images of a smaller draw are part of every larger one of the same
+fold and seed, both arms get the same ones, and no training is stopped or chosen by the fold that judges. The recipes
+of all arms were chosen after looking at results of all four folds.
 
 Metrics: the first choice agrees with a positive rectangle, at IoU > 0.25 within 30 degrees (Jiang, Moseson, Saxena
 2011), and strictly, at IoU > 0.5 within 15 degrees. Intervals are over the draws (fold and seed). Everything is kept in
@@ -19,8 +20,9 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"  # before numpy is imported
 
 import argparse  # noqa: E402
-from collections.abc import Sequence  # noqa: E402
+from collections.abc import Mapping, Sequence  # noqa: E402
 from dataclasses import dataclass, replace  # noqa: E402
+from enum import Enum, auto  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import cv2  # noqa: E402
@@ -32,7 +34,7 @@ from numpy.typing import NDArray  # noqa: E402
 from record import Row, per_cent, save  # noqa: E402
 
 from simtoreal.evaluation.statistics import paired_mean_difference, wilson  # noqa: E402
-from simtoreal.policies.encoders import GraspNet, build_encoder  # noqa: E402
+from simtoreal.policies.encoders import EncoderSpec, GraspNet, build_encoder  # noqa: E402
 from simtoreal.policies.load import encoder_weights  # noqa: E402
 from simtoreal.progress import Progress  # noqa: E402
 from simtoreal.transfer.tuning.strategy import Anchors, Depths, Mixture, Start, Statistics, Strategy, load_strategy  # noqa: E402
@@ -45,23 +47,51 @@ SIZES = (1, 3, 5, 10, 25)
 ALL = 435  # of the images of three folds
 SIZE_OF_SAVING = 10  # images of fine-tuning; how many does training from nothing need for that?
 FEW, MANY = 10, 400  # images
+SECOND = 100  # from the seed of one net of simulation to that of another
+PHOTOGRAPHS = EncoderSpec("efficientnet_lite", "rgb", 32)
 CLASSICAL = 0.702  # background subtraction with the principal axis, on 726 images
 Outcomes = NDArray[np.bool_]  # (draws, images of a fold, metrics)
 
 
-def scratch(num_images: int) -> Strategy:
-    """The recipe from nothing."""
+class Begins(Enum):
+    """What a net knows before the first real label."""
+
+    NOTHING = auto()
+    SIMULATION = auto()
+    IMAGENET = auto()  # what things look like, and nothing of grasps
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a net learns from real images, and who is asked afterwards."""
+
+    begins: Begins
+    strategy: Strategy
+    asks_simulation: bool = False  # nets that only know simulation as well; their word counts as much
+
+
+def scratch(num_images: int) -> Recipe:
+    """From nothing."""
     steps = 1500 if num_images >= MANY else 600 if num_images > FEW else 300
-    return replace(load_strategy("scratch"), steps=steps, batch_size=8)
+    return Recipe(Begins.NOTHING, replace(load_strategy("scratch"), steps=steps, batch_size=8))
 
 
-def tuned(num_images: int) -> Strategy:
-    """The recipe of fine-tuning: pictures nudge the source; from many it learns freely, and the source is asked too."""
+def imagenet(num_images: int) -> Recipe:
+    """From photographs of anything: as from nothing, and the deeper a part lies the slower it moves."""
+    strategy, depths = scratch(num_images).strategy, Depths(heads=1.0, body=1.0, decay=0.85, num_stages=1000)
+    return Recipe(
+        Begins.IMAGENET,
+        replace(strategy, name="photographs", start=Start.SOURCE, learning_rate=1e-3, depths=depths),
+    )
+
+
+def tuned(num_images: int) -> Recipe:
+    """Few pictures nudge the net from simulation; many are learned freely by another one, and all are asked."""
     if num_images >= MANY:
-        return replace(scratch(num_images), name="pictures_all", start=Start.SOURCE, learning_rate=1e-3)
+        return replace(imagenet(num_images), asks_simulation=True)
     few = num_images <= FEW
     sim_frac = 0.5 if few else 0.25
-    return Strategy(
+    strategy = Strategy(
         name="pictures",
         about="every weight moves, held back by the source and by simulated pictures",
         start=Start.SOURCE,
@@ -74,6 +104,7 @@ def tuned(num_images: int) -> Strategy:
         anchors=Anchors(distillation=1.0),
         mixture=Mixture(start_frac=sim_frac, end_frac=sim_frac),
     )
+    return Recipe(Begins.SIMULATION, strategy)
 
 
 @dataclass(frozen=True)
@@ -94,24 +125,26 @@ class Study:
 
     def __init__(self, pictures: Pictures, simulation: Simulation, folder: Path, progress: Progress) -> None:
         self._pictures, self._simulation, self._folder, self._progress = pictures, simulation, folder, progress
-        self._trainers: dict[int | None, Trainer] = {}
+        self._trainers: dict[tuple[Begins, int], Trainer] = {}
 
-    def outcomes(self, draw: Draw, strategy: Strategy | None, num_images: int) -> Outcomes:
-        """Of the images of a fold: (images, metrics)."""
-        if strategy is None:
-            return self._judge([self._pretrained(draw.seed)], draw.fold)
+    def untouched(self, draw: Draw) -> Outcomes:
+        """Of the net that only knows simulation, on the images of a fold: (images, metrics)."""
+        return self._judge({self._pretrained(draw.seed): 1.0}, draw.fold)
+
+    def outcomes(self, draw: Draw, recipe: Recipe, num_images: int) -> Outcomes:
+        """Of what learned from images of the other folds, on those of a fold: (images, metrics)."""
         lesson = Lesson(draw.images(self._pictures, num_images), np.empty(0, np.int64), draw.seed)
-        label = f"{strategy.name} {num_images}, fold {draw.fold}, seed {draw.seed}"
-        trainer = self._trainer(None if strategy.start is Start.SCRATCH else draw.seed)
-        nets = [trainer.tune(strategy, lesson, label).net]
-        if strategy.start is Start.SOURCE and strategy.anchors == Anchors():
-            nets.append(trainer.domain.source)  # which nothing held the other to
+        label = f"{recipe.strategy.name} {num_images}, fold {draw.fold}, seed {draw.seed}"
+        nets = {self._trainer(recipe.begins, draw.seed).tune(recipe.strategy, lesson, label).net: 1.0}
+        if recipe.asks_simulation:
+            nets |= {self._pretrained(seed): 0.5 for seed in (draw.seed, draw.seed + SECOND)}
         return self._judge(nets, draw.fold)
 
-    def _judge(self, nets: Sequence[GraspNet], fold: int) -> Outcomes:
+    def _judge(self, nets: Mapping[GraspNet, float], fold: int) -> Outcomes:
         judged = np.flatnonzero(self._pictures.fold == fold)
         weights = [array for net in nets for array in encoder_weights(net).values()]
-        made_of = hash_of(*weights, self._pictures.frames.rgb[judged], f"{READ} {JAW_PX} {METRICS}")
+        how = f"{READ} {JAW_PX} {METRICS} {list(nets.values())}"
+        made_of = hash_of(*weights, self._pictures.frames.rgb[judged], how)
         path = self._folder / "outcomes" / f"{made_of}.npy"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,20 +153,27 @@ class Study:
             partial.replace(path)
         return np.asarray(np.load(path, allow_pickle=False), dtype=np.bool_)
 
-    def _trainer(self, seed: int | None) -> Trainer:
-        """Of nets that start from what a seed learned in simulation, or from nothing."""
-        if seed not in self._trainers:
-            source = build_encoder(ENCODER).eval() if seed is None else self._pretrained(seed)
-            frames = self._pictures.frames
+    def _trainer(self, begins: Begins, seed: int) -> Trainer:
+        if (begins, seed) not in self._trainers:
+            frames, simulation = self._pictures.frames, self._simulation
+            spec = PHOTOGRAPHS if begins is Begins.IMAGENET else ENCODER
+            source = self._pretrained(seed) if begins is Begins.SIMULATION else _fresh(spec, seed)
             made_of = hash_of(frames.rgb, frames.grasps, str(AUGMENTATION))
-            if seed is not None:
-                made_of = hash_of(made_of, *encoder_weights(source).values(), self._simulation.digest)
-            domain = Domain(ENCODER, VIEW, source, frames, self._simulation.mixed_in, augmentation=AUGMENTATION)
-            self._trainers[seed] = Trainer(domain, made_of, self._folder / "trainings", self._progress)
-        return self._trainers[seed]
+            if begins is not Begins.NOTHING:
+                made_of = hash_of(made_of, *encoder_weights(source).values(), simulation.digest)
+            domain = Domain(spec, VIEW, source, frames, simulation.mixed_in, augmentation=AUGMENTATION)
+            self._trainers[begins, seed] = Trainer(domain, made_of, self._folder / "trainings", self._progress)
+        return self._trainers[begins, seed]
 
     def _pretrained(self, seed: int) -> GraspNet:
         return self._simulation.pretrained(seed, self._folder, self._progress)
+
+
+def _fresh(spec: EncoderSpec, seed: int) -> GraspNet:
+    """A net that knows nothing of grasps; PHOTOGRAPHS knows what things look like."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_encoder(spec, pretrained=spec == PHOTOGRAPHS).eval()
 
 
 def rates(found: Outcomes, draws: Sequence[Draw], metric: int) -> str:
@@ -146,10 +186,11 @@ def rates(found: Outcomes, draws: Sequence[Draw], metric: int) -> str:
 
 def table(study: Study, draws: Sequence[Draw], sizes: Sequence[int], only_scratch: Sequence[int]) -> list[Row]:
     """Every row, once all is trained."""
-    zero = np.stack([study.outcomes(draw, None, 0) for draw in draws])
+    zero = np.stack([study.untouched(draw) for draw in draws])
     tuned_at = {n: np.stack([study.outcomes(draw, tuned(n), n) for draw in draws]) for n in sizes}
     scratch_sizes = sorted({*sizes, *only_scratch})
     scratch_at = {n: np.stack([study.outcomes(draw, scratch(n), n) for draw in draws]) for n in scratch_sizes}
+    photographs = {n: np.stack([study.outcomes(draw, imagenet(n), n) for draw in draws]) for n in sizes if n >= MANY}
     rows = []
     for metric, name in enumerate(METRICS):
         rows.append(level(f"no real label, {name} metric", zero, draws, metric, CLASSICAL if metric == 0 else None))
@@ -159,10 +200,13 @@ def table(study: Study, draws: Sequence[Draw], sizes: Sequence[int], only_scratc
             for n in sizes
         ]  # fmt: skip
         rows += [level(f"from scratch on {n}, {name} metric", scratch_at[n], draws, metric) for n in scratch_sizes]
+        rows += [level(f"from ImageNet on {n}, {name} metric", photographs[n], draws, metric) for n in photographs]
         for n in sizes:
             rows.append(compared(f"from scratch, {n} images", tuned_at[n], scratch_at[n], draws, metric))
-            gain = compared(f"the source, {n} images", tuned_at[n], zero, draws, metric)
-            rows.append(replace(gain, must_reach="", reached=None))
+            others = {"the source": zero} | ({"from ImageNet": photographs[n]} if n in photographs else {})
+            for other, found in others.items():
+                gain = compared(f"{other}, {n} images", tuned_at[n], found, draws, metric)
+                rows.append(replace(gain, must_reach="", reached=None))
         if SIZE_OF_SAVING in tuned_at:
             rows.append(saved(tuned_at[SIZE_OF_SAVING], scratch_at, metric))
     return rows

