@@ -94,5 +94,5 @@ def _maps(nets: Mapping[GraspNet, float], frames: RealFrames, index: NDArray[np.
     """Mean of what the nets say, weighted."""
     views = torch.from_numpy(np.stack([to_tensor(frames.view(int(i)), VIEW) for i in index]))
     asked = [for_inference(net) for net in nets]
-    said = [np.concatenate([symmetric_maps(net, batch) for batch in views.split(32)]) for net in asked]
+    said = [np.concatenate([symmetric_maps(net, batch) for batch in torch.split(views, 32)]) for net in asked]
     return np.average(said, axis=0, weights=list(nets.values())).astype(np.float32)

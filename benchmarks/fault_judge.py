@@ -1,7 +1,7 @@
 """What the benchmarks of faults share: a policy that asks for anything, and a judge who stands behind the guard."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class Judge:
         self.commands: list[tuple[float, Action, np.ndarray]] = []
         self.holds_s: list[float] = []
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
     def send_action(self, action: Action) -> Action:

@@ -84,12 +84,12 @@ class SpoiledLabels:
             # Seen from a camera that is off, everything lies off by as much the other way.
             T_off = image.T_base_cam @ frames.invert(T_cam_off) @ frames.invert(image.T_base_cam)
             moved = {
-                "shuffled": lambda T: _displaced(T, off),
-                "calibration": lambda T, T_off=T_off: T_off @ T,
-                "another_task": lambda T: _pressing(T, start),
+                "shuffled": [_displaced(grasp.T_base_grasp, off) for grasp in frame.grasps],
+                "calibration": [T_off @ grasp.T_base_grasp for grasp in frame.grasps],
+                "another_task": [_pressing(grasp.T_base_grasp, start) for grasp in frame.grasps],
             }[self.kind]
-            grasps = tuple(grasp._replace(T_base_grasp=moved(grasp.T_base_grasp)) for grasp in frame.grasps)
-            found.append(frame._replace(grasps=grasps))
+            grasps = (grasp._replace(T_base_grasp=T) for grasp, T in zip(frame.grasps, moved, strict=True))
+            found.append(frame._replace(grasps=tuple(grasps)))
         return found
 
 

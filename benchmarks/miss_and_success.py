@@ -63,7 +63,7 @@ def _noisy(net: GraspNet, noise: float) -> GraspNet:
     with torch.no_grad():
         for parameter in copied.parameters():
             if parameter.dim() > 1:
-                parameter += noise * parameter.std() * torch.randn(parameter.shape, generator=generator)
+                parameter.add_(noise * parameter.std() * torch.randn(parameter.shape, generator=generator))
     return copied
 
 

@@ -147,9 +147,9 @@ def run_over_network(number: int, limits: SafetyLimits) -> Verdict:
             except (LinkLost, SafetyStop) as stop:
                 verdict.stopped_by = type(stop).__name__
     broken_s = began_s if verdict.kind == WRONG_TOKEN else gateway.broken_s
-    held_s = [t_s for t_s in arm.holds_s if broken_s is not None and t_s >= broken_s]
     if verdict.stopped_by and verdict.kind != WRONG_TOKEN:
-        verdict.stop_s = min(held_s, default=np.inf) - broken_s
+        after_s = [t_s - broken_s for t_s in arm.holds_s if broken_s is not None and t_s >= broken_s]
+        verdict.stop_s = min(after_s, default=np.inf)
     verdict.num_commands = len(arm.commands)
     verdict.outside = judge(arm.commands, limits, (False, arm.holds_s[0] if arm.holds_s else np.inf))
     if verdict.kind == WRONG_TOKEN and arm.commands:
