@@ -67,7 +67,7 @@ class Recipe:
 
     begins: Begins
     strategy: Strategy
-    asks_simulation: bool = False  # nets that only know simulation as well; their word counts as much
+    asks_simulation: bool = False  # two nets that only know simulation as well; together they count half as much
 
 
 def scratch(num_images: int) -> Recipe:
@@ -137,7 +137,7 @@ class Study:
         label = f"{recipe.strategy.name} {num_images}, fold {draw.fold}, seed {draw.seed}"
         nets = {self._trainer(recipe.begins, draw.seed).tune(recipe.strategy, lesson, label).net: 1.0}
         if recipe.asks_simulation:
-            nets |= {self._pretrained(seed): 0.5 for seed in (draw.seed, draw.seed + SECOND)}
+            nets |= {self._pretrained(seed): 0.25 for seed in (draw.seed, draw.seed + SECOND)}
         return self._judge(nets, draw.fold)
 
     def _judge(self, nets: Mapping[GraspNet, float], fold: int) -> Outcomes:
