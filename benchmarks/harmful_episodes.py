@@ -12,8 +12,9 @@ throughout would take the view along, so that labels would lie in its middle and
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -83,13 +84,14 @@ class SpoiledLabels:
                 continue
             # Seen from a camera that is off, everything lies off by as much the other way.
             T_off = image.T_base_cam @ frames.invert(T_cam_off) @ frames.invert(image.T_base_cam)
-            moved = {
-                "shuffled": [_displaced(grasp.T_base_grasp, off) for grasp in frame.grasps],
-                "calibration": [T_off @ grasp.T_base_grasp for grasp in frame.grasps],
-                "another_task": [_pressing(grasp.T_base_grasp, start) for grasp in frame.grasps],
-            }[self.kind]
-            grasps = (grasp._replace(T_base_grasp=T) for grasp, T in zip(frame.grasps, moved, strict=True))
-            found.append(frame._replace(grasps=tuple(grasps)))
+            moves: dict[str, Callable[[FloatArray], FloatArray]] = {
+                "shuffled": partial(_displaced, off=off),
+                "calibration": partial(np.matmul, T_off),
+                "another_task": partial(_pressing, start=start),
+            }
+            move = moves[self.kind]
+            grasps = tuple(grasp._replace(T_base_grasp=move(grasp.T_base_grasp)) for grasp in frame.grasps)
+            found.append(frame._replace(grasps=grasps))
         return found
 
 
